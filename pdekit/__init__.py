@@ -1,0 +1,72 @@
+"""pdekit: solve families of PDEs, stream certified samples, train surrogates that the solver can certify.
+
+The names below are imported on first use, so that ``import pdekit`` costs milliseconds.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pdekit import families, fields, nn, plot
+    from pdekit.domain import Boundary, Grid
+    from pdekit.samples import Certificate, Inputs, Samples, Source
+    from pdekit.solvers import (
+        CG,
+        Auto,
+        Direct,
+        Jacobi,
+        LinearSystem,
+        Multigrid,
+        NotConverged,
+        Solution,
+        Spectral,
+        Stencil,
+        solve,
+    )
+    from pdekit.stream import Stream, generate
+    from pdekit.train import Surrogate, load
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Grid": "domain",
+    "Boundary": "domain",
+    "Certificate": "samples",
+    "Inputs": "samples",
+    "Samples": "samples",
+    "Source": "samples",
+    "Auto": "solvers",
+    "CG": "solvers",
+    "Direct": "solvers",
+    "Jacobi": "solvers",
+    "LinearSystem": "solvers",
+    "Multigrid": "solvers",
+    "NotConverged": "solvers",
+    "Solution": "solvers",
+    "Spectral": "solvers",
+    "Stencil": "solvers",
+    "solve": "solvers",
+    "Stream": "stream",
+    "generate": "stream",
+    "Surrogate": "train",
+    "load": "train",
+}
+_PACKAGES = ("families", "fields", "nn", "plot")
+
+__all__ = [  # noqa: RUF022 - grouped as a reader meets them
+    "Grid", "Boundary", "families", "fields", "nn", "plot",
+    "solve", "Solution", "NotConverged", "Auto", "CG", "Direct", "Spectral", "Jacobi", "Multigrid", "Stencil",
+    "LinearSystem", "Source", "Inputs", "Samples", "Certificate", "Stream", "generate", "Surrogate", "load",
+]  # fmt: skip
+
+
+def __getattr__(name: str):
+    if name in _PACKAGES:
+        return import_module(f"pdekit.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"pdekit.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'pdekit' has no attribute {name!r}; it offers {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
