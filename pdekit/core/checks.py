@@ -1,0 +1,90 @@
+"""Argument checks whose messages name the culprit and its index."""
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+
+__all__ = ["check_finite", "check_positive", "check_shape", "first_index"]
+
+
+def first_index(mask: Shaped[Tensor, "..."]) -> tuple[int, ...]:
+    """The index of the first True entry of ``mask``, in row-major order."""
+    return tuple(int(i) for i in torch.nonzero(mask)[0])
+
+
+def check_finite(name: str, values: Shaped[Tensor, "..."]) -> None:
+    """Refuse NaN and infinite entries.
+
+    Args:
+        name: what the tensor is called in the message.
+        values: any shape.
+
+    Raises:
+        InputError: names the first bad entry, its index, and how many there are.
+
+    Example:
+        >>> check_finite("coefficient", torch.tensor([1.0, float("nan")]))
+        Traceback (most recent call last):
+        ...
+        pdekit.core.errors.InputError: coefficient[1] is nan (1 of 2 entries are not finite); expected finite numbers.
+    """
+    finite = torch.isfinite(values)
+    if bool(finite.all()):
+        return
+    where = first_index(~finite)
+    count = int((~finite).sum())
+    raise InputError(
+        f"{name}{list(where)} is {values[where].item()} ({count} of {values.numel()} entries are not finite); "
+        "expected finite numbers."
+    )
+
+
+def check_positive(name: str, values: Shaped[Tensor, "..."]) -> None:
+    """Refuse entries that are not finite or not greater than zero.
+
+    Args:
+        name: what the tensor is called in the message.
+        values: any shape.
+
+    Raises:
+        InputError: names the first bad entry, its index, and how many there are.
+    """
+    check_finite(name, values)
+    bad = values <= 0
+    if not bool(bad.any()):
+        return
+    where = first_index(bad)
+    raise InputError(
+        f"{name}{list(where)} is {values[where].item()} ({int(bad.sum())} of {values.numel()} entries are not "
+        "positive); expected numbers greater than 0, or the problem is not elliptic."
+    )
+
+
+def check_shape(name: str, values: Shaped[Tensor, "..."], expected: tuple[int, ...]) -> None:
+    """Refuse a tensor whose trailing shape is not ``expected``; leading batch axes are free.
+
+    Args:
+        name: what the tensor is called in the message.
+        values: ``(*batch, *expected)``.
+        expected: the trailing shape.
+
+    Raises:
+        InputError: names the shape given and the one expected.
+    """
+    given = tuple(values.shape)
+    if len(given) < len(expected) or given[len(given) - len(expected) :] != tuple(expected):
+        raise InputError(
+            f"{name} has shape {given}; expected (*batch, {', '.join(map(str, expected))})."
+            + _transposed_hint(given, tuple(expected))
+        )
+
+
+def _transposed_hint(given: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    tail = given[len(given) - len(expected) :]
+    if tail != expected and sorted(tail) == sorted(expected):
+        return " The axes seem to be swapped: axis 0 is x, axis 1 is y, axis 2 is z."
+    if len(given) == len(expected) + 1 and given[: len(expected)] == expected and given[-1] == 1:
+        return " Drop the trailing axis of length 1."
+    return ""
