@@ -1,0 +1,75 @@
+"""What every linear operator offers."""
+
+import enum
+from abc import ABC, abstractmethod
+
+import scipy.sparse
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["LinearOperator", "Tag"]
+
+
+class Tag(enum.Enum):
+    """A property that is known to hold."""
+
+    SYMMETRIC = "symmetric"
+    POSITIVE_DEFINITE = "positive definite"
+    POSITIVE_SEMIDEFINITE = "positive semidefinite"
+
+
+class LinearOperator(ABC):
+    """A batch of square matrices of one size, known by what they do to vectors ``(*batch, n)``.
+
+    Subclasses give the properties and :meth:`matvec`; vectors may have leading axes that broadcast with
+    ``batch_shape``.
+    """
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of one matrix."""
+
+    @property
+    @abstractmethod
+    def batch_shape(self) -> tuple[int, ...]:
+        """Leading axes of the batch of matrices; empty for one matrix."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Of the entries."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the entries are."""
+
+    @property
+    @abstractmethod
+    def tags(self) -> frozenset[Tag]:
+        """Properties known to hold for every matrix of the batch."""
+
+    @property
+    def nullspace(self) -> Float[Tensor, "n k"] | None:
+        """Orthonormal columns that span the common null space, or None where there is none."""
+        return None
+
+    @abstractmethod
+    def matvec(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+        """The product A x."""
+
+    @abstractmethod
+    def diagonal(self) -> Float[Tensor, "*batch n"]:
+        """The diagonal of each matrix."""
+
+    def transpose(self) -> "LinearOperator":
+        """The transposed operator; a symmetric one returns itself."""
+        if Tag.SYMMETRIC in self.tags:
+            return self
+        raise NotImplementedError(f"{type(self).__name__} is not symmetric and does not define its transpose.")
+
+    def to_scipy(self, index: tuple[int, ...] = ()) -> scipy.sparse.csr_array:
+        """One matrix of the batch as a SciPy CSR array."""
+        raise NotImplementedError(f"{type(self).__name__} has no entries to convert.")
