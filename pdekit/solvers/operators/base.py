@@ -2,6 +2,8 @@
 
 import enum
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
 
 import scipy.sparse
 import torch
@@ -23,8 +25,14 @@ class LinearOperator(ABC):
     """A batch of square matrices of one size, known by what they do to vectors ``(*batch, n)``.
 
     Subclasses give the properties and :meth:`matvec`; vectors may have leading axes that broadcast with
-    ``batch_shape``.
+    ``batch_shape``. Operators with stored entries also give :attr:`values` and :meth:`with_values`, which is all that
+    gradients with respect to the matrix need.
     """
+
+    @property
+    def name(self) -> str:
+        """A short description for reports, such as ``multigrid (galerkin coarsening, 6 levels)``."""
+        return type(self).__name__
 
     @property
     @abstractmethod
@@ -60,15 +68,26 @@ class LinearOperator(ABC):
     def matvec(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
         """The product A x."""
 
-    @abstractmethod
     def diagonal(self) -> Float[Tensor, "*batch n"]:
         """The diagonal of each matrix."""
+        raise NotImplementedError(f"{type(self).__name__} does not know its diagonal.")
 
     def transpose(self) -> "LinearOperator":
         """The transposed operator; a symmetric one returns itself."""
         if Tag.SYMMETRIC in self.tags:
             return self
         raise NotImplementedError(f"{type(self).__name__} is not symmetric and does not define its transpose.")
+
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        """The stored tensors that the entries are made of; gradients of a solution flow to them."""
+        return ()
+
+    def with_values(self, values: Sequence[Tensor]) -> Self:
+        """The same structure with other stored tensors, in the order of :attr:`values`."""
+        if len(values) == 0 and len(self.values) == 0:
+            return self
+        raise NotImplementedError(f"{type(self).__name__} cannot be rebuilt from other values.")
 
     def to_scipy(self, index: tuple[int, ...] = ()) -> scipy.sparse.csr_array:
         """One matrix of the batch as a SciPy CSR array."""
