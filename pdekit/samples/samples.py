@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, overload
 
 import torch
 from jaxtyping import Int
@@ -83,8 +83,12 @@ class Inputs:
     def __len__(self) -> int:
         return next(iter(self.fields.values())).shape[0]
 
+    @overload
+    def __getitem__(self, key: str) -> Tensor: ...
+    @overload
+    def __getitem__(self, key: int | slice | Tensor) -> Self: ...
     def __getitem__(self, key):
-        """A field by name, or the rows of a slice or index tensor."""
+        """A field by name, or the rows of a number, slice or index tensor."""
         if isinstance(key, str):
             if key not in self.fields:
                 raise InputError(f"There is no field {key!r} here. {did_you_mean(key, self.fields)}")
