@@ -1,1 +1,12 @@
+"""Benchmarks: one a file, each printing claims that hold or do not; run with ``pdekit bench NAME``."""
 
+from pdekit.bench.harness import Benchmark, Claim, Peer, Session, run
+
+__all__ = ["BENCHMARKS", "Benchmark", "Claim", "Peer", "Session", "run"]
+
+BENCHMARKS = {
+    "generation": "pdekit.bench.generation",
+    "multigrid": "pdekit.bench.multigrid",
+    "fno-step": "pdekit.bench.fno_step",
+}
+"""Names on the command line and the modules that define them as ``BENCHMARK``."""
