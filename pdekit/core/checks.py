@@ -30,6 +30,8 @@ def check_finite(name: str, values: Shaped[Tensor, "..."]) -> None:
         ...
         pdekit.core.errors.InputError: coefficient[1] is nan (1 of 2 entries are not finite); expected finite numbers.
     """
+    if _all_between(values, -torch.inf, torch.inf):
+        return
     finite = torch.isfinite(values)
     if bool(finite.all()):
         return
@@ -51,10 +53,10 @@ def check_positive(name: str, values: Shaped[Tensor, "..."]) -> None:
     Raises:
         InputError: names the first bad entry, its index, and how many there are.
     """
+    if _all_between(values, 0, torch.inf):
+        return
     check_finite(name, values)
     bad = values <= 0
-    if not bool(bad.any()):
-        return
     where = first_index(bad)
     raise InputError(
         f"{name}{list(where)} is {values[where].item()} ({int(bad.sum())} of {values.numel()} entries are not "
@@ -79,6 +81,16 @@ def check_shape(name: str, values: Shaped[Tensor, "..."], expected: tuple[int, .
             f"{name} has shape {given}; expected (*batch, {', '.join(map(str, expected))})."
             + _transposed_hint(given, tuple(expected))
         )
+
+
+def _all_between(values: Tensor, low: float, high: float) -> bool:
+    """Whether all entries lie strictly inside (low, high), in one pass; NaN does not, complex numbers are not asked."""
+    if values.numel() == 0:
+        return True
+    if values.is_complex() or values.dtype == torch.bool:
+        return False
+    least, largest = torch.aminmax(values.detach())
+    return bool((least > low) & (largest < high))
 
 
 def _transposed_hint(given: tuple[int, ...], expected: tuple[int, ...]) -> str:

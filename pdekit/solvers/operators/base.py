@@ -65,7 +65,7 @@ class LinearOperator(ABC):
         return None
 
     @abstractmethod
-    def matvec(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
         """The product A x."""
 
     def diagonal(self) -> Float[Tensor, "*batch n"]:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pdekit.core.checks import first_index
 from pdekit.core.errors import InputError
 from pdekit.domain import Grid
 from pdekit.solvers.operators.base import LinearOperator, Tag
@@ -30,6 +31,8 @@ class Stencil(LinearOperator):
         sink: ``(*batch, *lattice)``, not negative, or None.
         periodic: per axis; none by default.
         geometry: the grid the unknowns belong to, for preconditioners that use it.
+        grounded: whether every matrix leads somewhere to the ground (then it is definite), where that is known;
+            by default it is found from the entries on first use, which waits for the device.
 
     Raises:
         InputError: shapes that do not fit together.
@@ -46,12 +49,14 @@ class Stencil(LinearOperator):
         sink: Float[Tensor, "..."] | None = None,
         periodic: Sequence[bool] | None = None,
         geometry: Grid | None = None,
+        grounded: bool | None = None,
     ):
         dim = len(faces)
         self.faces = tuple(faces)
         self.sink = sink
         self.periodic = (False,) * dim if periodic is None else tuple(bool(p) for p in periodic)
         self.geometry = geometry
+        self._grounded = grounded
         trailing = tuple(self.faces[0].shape[-dim:])
         self.lattice: tuple[int, ...] = (trailing[0] - 1, *trailing[1:])
         self._check()
@@ -86,16 +91,37 @@ class Stencil(LinearOperator):
         return self.faces[0].device
 
     @property
+    def name(self) -> str:
+        return f"{2 * len(self.faces) + 1}-point stencil on {' x '.join(map(str, self.lattice))} unknowns"
+
+    @property
     def grounded(self) -> bool:
-        """Whether anything leads to the ground; otherwise constants are in the null space."""
-        if self.sink is not None and bool((self.sink != 0).any()):
-            return True
+        """Whether anything leads to the ground; otherwise constants are in the null space.
+
+        Raises:
+            InputError: some matrices of the batch are grounded and others are not.
+        """
+        if self._grounded is None:
+            self._grounded = self._find_ground()
+        return self._grounded
+
+    def _find_ground(self) -> bool:
+        dim = len(self.faces)
+        found = torch.zeros(self.batch_shape, dtype=torch.bool, device=self.device)
         for k, face in enumerate(self.faces):
             if not self.periodic[k]:
-                axis = k - len(self.faces)
-                if bool((face.select(axis, 0) != 0).any()) or bool((face.select(axis, -1) != 0).any()):
-                    return True
-        return False
+                for end in (0, -1):
+                    found = found | (face.select(k - dim, end) != 0).flatten(len(self.batch_shape)).any(-1)
+        if bool(found.all()):
+            return True
+        if self.sink is not None:
+            found = found | (self.sink != 0).flatten(len(self.batch_shape)).any(-1)
+        if bool(found.any()) and not bool(found.all()):
+            raise InputError(
+                f"The matrix {list(first_index(~found))} of the batch leads nowhere to the ground, so constants are in "
+                "its null space, while others are definite; solve the two kinds in batches of their own."
+            )
+        return bool(found.all())
 
     @property
     def tags(self) -> frozenset[Tag]:
@@ -117,16 +143,37 @@ class Stencil(LinearOperator):
         """Conductance from each unknown to its upper neighbour along ``axis``, ``(*batch, *lattice)``."""
         return self.faces[axis].narrow(axis - len(self.faces), 1, self.lattice[axis])
 
-    def matvec(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        return self.faces if self.sink is None else (*self.faces, self.sink)
+
+    def with_values(self, values: Sequence[Tensor]) -> "Stencil":
+        dim = len(self.faces)
+        sink = values[dim] if len(values) > dim else None
+        return Stencil(values[:dim], sink, self.periodic, self.geometry, self._grounded)
+
+    def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
         field = x.reshape(*x.shape[:-1], *self.lattice)
-        out = torch.zeros_like(field) if self.sink is None else self.sink * field
+        batch = torch.broadcast_shapes(self.batch_shape, x.shape[:-1])
+        if self.sink is None:
+            out = torch.zeros((*batch, *self.lattice), dtype=x.dtype, device=x.device)
+        else:
+            out = (self.sink * field).expand(*batch, *self.lattice).contiguous()
         for k, face in enumerate(self.faces):
-            axis = k - len(self.faces)
-            first, last = field.narrow(axis, 0, 1), field.narrow(axis, self.lattice[k] - 1, 1)
-            ends = (last, first) if self.periodic[k] else (torch.zeros_like(first), torch.zeros_like(last))
-            flow = face * torch.diff(torch.cat([ends[0], field, ends[1]], dim=axis), dim=axis)
-            out = out - torch.diff(flow, dim=axis)
-        return out.reshape(*out.shape[: out.ndim - len(self.faces)], -1)
+            axis, n = k - len(self.faces), self.lattice[k]
+            flow = face.narrow(axis, 1, n - 1) * torch.diff(field, dim=axis)
+            first, last = out.narrow(axis, 0, 1), out.narrow(axis, n - 1, 1)
+            out.narrow(axis, 1, n - 1).add_(flow)
+            out.narrow(axis, 0, n - 1).sub_(flow)
+            lower, upper = face.narrow(axis, 0, 1), face.narrow(axis, n, 1)
+            if self.periodic[k]:
+                wrap = lower * (field.narrow(axis, 0, 1) - field.narrow(axis, n - 1, 1))
+                first.add_(wrap)
+                last.sub_(wrap)
+            else:
+                first.add_(lower * field.narrow(axis, 0, 1))
+                last.add_(upper * field.narrow(axis, n - 1, 1))
+        return out.reshape(*batch, -1)
 
     def diagonal(self) -> Float[Tensor, "*batch n"]:
         total = torch.zeros((), dtype=self.dtype, device=self.device) if self.sink is None else self.sink
@@ -159,8 +206,7 @@ class Stencil(LinearOperator):
     def __getitem__(self, rows) -> "Stencil":
         """Some matrices of the batch."""
         sink = None if self.sink is None else self.sink[rows]
-        return Stencil([face[rows] for face in self.faces], sink, self.periodic, self.geometry)
+        return Stencil([face[rows] for face in self.faces], sink, self.periodic, self.geometry, self._grounded)
 
     def __repr__(self) -> str:
-        sizes = " x ".join(map(str, self.lattice))
-        return f"Stencil({2 * len(self.faces)}+1 points, lattice {sizes}, batch {self.batch_shape}, {self.dtype})"
+        return f"Stencil({self.name}, batch {self.batch_shape}, {self.dtype})"

@@ -1,0 +1,260 @@
+"""Finite volumes for -div(a grad u) + c u = f on a grid."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn.functional import pad
+
+from pdekit.core.checks import check_finite, check_positive, check_shape, first_index
+from pdekit.core.errors import InputError
+from pdekit.domain import SIDES, Boundary, Grid, resolve_boundaries
+from pdekit.domain.boundary import BoundaryValue
+from pdekit.solvers.operators.stencil import Stencil
+from pdekit.solvers.system import LinearSystem
+
+__all__ = ["FieldLike", "Mean", "diffusion"]
+
+FieldLike = Shaped[Tensor, "..."] | np.ndarray | float
+Mean = Literal["harmonic", "arithmetic"]
+
+
+def diffusion(
+    grid: Grid,
+    coefficient: FieldLike,
+    source: FieldLike,
+    boundaries: Sequence[Boundary] = (),
+    *,
+    mean: Mean = "harmonic",
+    reaction: FieldLike | None = None,
+) -> LinearSystem:
+    """The equations of -div(a grad u) + c u = f by vertex-centred finite volumes, second order for each boundary kind.
+
+    Each node owns the box of points nearest to it (half a cell at a side, a quarter at an edge of two sides). The flux
+    between two nodes is the difference of u times a mean of their coefficients. Nodes on Dirichlet sides are no
+    unknowns; nodes on Neumann sides (a du/dn = a value) and Robin sides (a du/dn = a (value - coefficient u)) are.
+    Each equation is divided by the volume of a full cell, so that the matrix is symmetric with entries like a/h^2.
+
+    Args:
+        grid: the grid of all nodes.
+        coefficient: a > 0 at the nodes, ``(*batch, *grid.shape)`` or a number.
+        source: f at the nodes, ``(*batch, *grid.shape)`` or a number.
+        boundaries: one condition per side; homogeneous Dirichlet where none is given. Where two Dirichlet sides meet
+            the later axis gives the corner its value.
+        mean: ``harmonic``, which keeps the flux right across jumps of a, or ``arithmetic``.
+        reaction: c >= 0, ``(*batch, *grid.shape)`` or a number.
+
+    Returns:
+        The system; differentiable with respect to every tensor given. Its operator is a :class:`Stencil` whose batch
+        holds the coefficient's; the right-hand side has the batch of everything.
+
+    Raises:
+        InputError: a value that is not finite, a coefficient that is not positive or a reaction that is negative, each
+            with its index; a shape that does not fit.
+
+    Example:
+        >>> from pdekit.domain import Grid
+        >>> system = diffusion(Grid((5, 5)), coefficient=1.0, source=1.0)
+        >>> system.operator
+        Stencil(5-point stencil on 3 x 3 unknowns, batch (), torch.float64)
+        >>> system.restore(system.rhs).shape
+        torch.Size([5, 5])
+
+    Source:
+        Eymard, Gallouet, Herbin, "Finite volume methods", Handbook of Numerical Analysis VII, 2000.
+    """
+    layout = _Layout(grid, resolve_boundaries(grid, boundaries))
+    dim = grid.dim
+    a = _at_nodes("coefficient", coefficient, grid, None)
+    check_positive("coefficient", a)
+    f = _at_nodes("source", source, grid, a)
+    check_finite("source", f)
+    rhs, sink = layout.restrict(f), None
+    if (volume := layout.share(a)) is not None:
+        rhs = rhs * volume
+    if reaction is not None:
+        c = _at_nodes("reaction", reaction, grid, a)
+        _check_not_negative("reaction", c)
+        sink = layout.restrict(c) if volume is None else layout.restrict(c) * volume
+    faces = [_faces(a, layout, k, mean) for k in range(dim)]
+    given: dict[str, Tensor] = {}
+    for k, end, side in layout.sides():
+        if side.kind == "periodic":
+            continue
+        value = given[side.where] = _on_side(side.where, "value", side.value, grid, k, a)
+        if side.kind == "dirichlet":
+            if not _is_zero(value):
+                conductance = faces[k].select(k - dim, -end)
+                rhs = _add(rhs, k - dim, end, conductance * layout.restrict(value, without=k))
+            continue
+        conductance = layout.restrict(a.select(k - dim, -end), without=k) / grid.spacing[k]
+        if (area := layout.share(a, without=k)) is not None:
+            conductance = conductance * area
+        if not _is_zero(value):
+            rhs = _add(rhs, k - dim, end, conductance * layout.restrict(value, without=k))
+        if side.coefficient is not None:
+            leak = _on_side(side.where, "coefficient", side.coefficient, grid, k, a)
+            _check_not_negative(f"coefficient of the robin side {side.where!r}", leak)
+            sink = a.new_zeros(layout.lattice) if sink is None else sink
+            sink = _add(sink, k - dim, end, conductance * layout.restrict(leak, without=k))
+    operator = _operator(faces, sink, layout)
+    batch = torch.broadcast_shapes(operator.batch_shape, rhs.shape[:-dim])
+    rhs = rhs.expand(*batch, *layout.lattice).reshape(*batch, -1)
+    return LinearSystem(operator, rhs, _Restore(layout, given), layout.reduce)
+
+
+class _Layout:
+    """Which nodes of a grid are unknowns under given boundary conditions, and what part of a cell each owns."""
+
+    def __init__(self, grid: Grid, resolved: dict[str, Boundary]):
+        self.grid = grid
+        self.resolved = resolved
+        self.spans: list[slice] = []
+        for axis in range(grid.dim):
+            eliminated = [resolved[name].kind == "dirichlet" for name in SIDES[axis]]
+            self.spans.append(slice(int(eliminated[0]), grid.shape[axis] - int(eliminated[1])))
+        self.lattice = tuple(span.stop - span.start for span in self.spans)
+
+    def sides(self) -> list[tuple[int, int, Boundary]]:
+        """Axis, end (0 or 1) and condition of each side."""
+        return [(k, end, self.resolved[SIDES[k][end]]) for k in range(self.grid.dim) for end in (0, 1)]
+
+    def natural(self, axis: int) -> list[int]:
+        """The ends of an axis whose nodes are unknowns with half a cell."""
+        return [end for k, end, side in self.sides() if k == axis and side.kind in ("neumann", "robin")]
+
+    def share(self, like: Tensor, without: int | None = None) -> Tensor | None:
+        """The part of a full cell that each unknown owns, or of the face normal to one axis; None where all is 1."""
+        total = None
+        axes = [k for k in range(self.grid.dim) if k != without]
+        for place, k in enumerate(axes):
+            if ends := self.natural(k):
+                line = like.new_ones(self.lattice[k])
+                for end in ends:
+                    line[-end] = 0.5
+                line = line.reshape(-1, *(1,) * (len(axes) - 1 - place))
+                total = line if total is None else total * line
+        return total
+
+    def restrict(self, field: Tensor, without: int | None = None) -> Tensor:
+        """The entries at unknowns of values at all nodes, or of values on a side normal to one axis."""
+        spans = tuple(span for k, span in enumerate(self.spans) if k != without)
+        return field[(..., *spans)] if spans else field
+
+    def reduce(self, u: Float[Tensor, "*batch_and_shape"]) -> Float[Tensor, "*batch n"]:
+        """From a field to its unknowns."""
+        check_shape("the field", u, self.grid.shape)
+        inner = self.restrict(u)
+        return inner.reshape(*inner.shape[: -self.grid.dim], -1)
+
+
+class _Restore:
+    """From the unknowns back to the field with its Dirichlet values filled in."""
+
+    def __init__(self, layout: _Layout, given: dict[str, Tensor]):
+        self.layout, self.given = layout, given
+
+    def __call__(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch_and_shape"]:
+        layout, dim = self.layout, self.layout.grid.dim
+        field = x.reshape(*x.shape[:-1], *layout.lattice)
+        fixed = [(k, end, self.given[side.where]) for k, end, side in layout.sides() if side.kind == "dirichlet"]
+        if not fixed:
+            return field
+        widths = [(span.start, n - span.stop) for span, n in zip(layout.spans, layout.grid.shape, strict=True)]
+        field = pad(field, [w for pair in reversed(widths) for w in pair])
+        for k, end, value in fixed:
+            if not _is_zero(value):
+                field.select(k - dim, -end).copy_(value)
+        return field
+
+
+def _faces(a: Tensor, layout: _Layout, axis: int, mean: Mean) -> Tensor:
+    """Conductances along one axis, as :class:`Stencil` takes them."""
+    dim, n, h = layout.grid.dim, layout.grid.shape[axis], layout.grid.spacing[axis]
+    spans = tuple(slice(None) if k == axis else span for k, span in enumerate(layout.spans))
+    nodes = a[(..., *spans)]
+    k = axis - dim
+    if not layout.grid.closed_axes[axis]:
+        nodes = torch.cat([nodes.narrow(k, n - 1, 1), nodes, nodes.narrow(k, 0, 1)], dim=k)
+    count = nodes.shape[k] - 1
+    if mean == "harmonic":
+        inverse = nodes.reciprocal()
+        faces = (2 / h**2) / (inverse.narrow(k, 0, count) + inverse.narrow(k, 1, count))
+    elif mean == "arithmetic":
+        faces = (nodes.narrow(k, 0, count) + nodes.narrow(k, 1, count)) * (0.5 / h**2)
+    else:
+        raise InputError(f"mean={mean!r} is unknown; expected 'harmonic' or 'arithmetic'.")
+    share = layout.share(a, without=axis)
+    if share is not None:
+        faces = faces * (share.unsqueeze(k) if dim > 1 else share)
+    if ends := layout.natural(axis):
+        widths = [0] * (2 * dim)
+        for end in ends:
+            widths[2 * (dim - 1 - axis) + end] = 1
+        faces = pad(faces, widths)
+    return faces
+
+
+def _operator(faces: list[Tensor], sink: Tensor | None, layout: _Layout) -> Stencil:
+    dim = layout.grid.dim
+    if sink is not None:
+        batch = torch.broadcast_shapes(faces[0].shape[:-dim], sink.shape[:-dim])
+        faces = [face.expand(*batch, *face.shape[-dim:]) for face in faces]
+        sink = sink.expand(*batch, *layout.lattice)
+    kinds = {side.kind for _, _, side in layout.sides()}
+    grounded = True if "dirichlet" in kinds else (False if sink is None else None)
+    periodic = [not closed for closed in layout.grid.closed_axes]
+    return Stencil(faces, sink, periodic, layout.grid, grounded)
+
+
+def _add(total: Tensor, axis: int, end: int, amount: Tensor) -> Tensor:
+    """Add to the first or the last layer along an axis, out of place."""
+    amount = amount.unsqueeze(axis)
+    before, after = (0, total.shape[axis] - 1) if end == 0 else (total.shape[axis] - 1, 0)
+    widths = [0, 0] * (-axis - 1) + [before, after]
+    return total + pad(amount, widths)
+
+
+def _at_nodes(name: str, given: FieldLike, grid: Grid, like: Tensor | None) -> Tensor:
+    """A float64 tensor of node values, on the device of ``like`` where it is a number."""
+    if isinstance(given, int | float):
+        device = None if like is None else like.device
+        return torch.tensor(float(given), dtype=torch.float64, device=device).expand(grid.shape)
+    values = torch.as_tensor(given)
+    if values.is_complex() or values.dtype == torch.bool:
+        raise InputError(f"{name} has the type {values.dtype}; expected real numbers.")
+    check_shape(name, values, grid.shape)
+    return values.to(torch.float64)
+
+
+def _on_side(where: str, what: str, given: BoundaryValue, grid: Grid, axis: int, like: Tensor) -> Tensor:
+    """A float64 tensor of values on a side, ``(*batch, *side)``."""
+    name = f"{what} of the side {where!r}"
+    shape = tuple(n for k, n in enumerate(grid.shape) if k != axis)
+    if isinstance(given, int | float):
+        values = torch.tensor(float(given), dtype=torch.float64, device=like.device).expand(shape)
+    elif isinstance(given, Tensor):
+        values = given
+    else:
+        end = SIDES[axis].index(where)
+        values = torch.as_tensor(given(grid.points(device=like.device).select(axis, -end)))
+    check_shape(name, values, shape)
+    check_finite(name, values)
+    return values.to(like)
+
+
+def _check_not_negative(name: str, values: Tensor) -> None:
+    check_finite(name, values)
+    if bool((bad := values < 0).any()):
+        where = first_index(bad)
+        raise InputError(
+            f"{name}{list(where)} is {values[where].item()} ({int(bad.sum())} of {values.numel()} entries are "
+            "negative); expected numbers of at least 0, or the problem may have no unique solution."
+        )
+
+
+def _is_zero(values: Tensor) -> bool:
+    return not values.requires_grad and not bool(values.any())
