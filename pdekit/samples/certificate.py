@@ -65,7 +65,7 @@ class Certificate:
 
     @staticmethod
     def cat(parts: "list[Certificate]") -> "Certificate":
-        """The rows of several certificates of one kind; differing methods are joined by ``; ``."""
+        """The rows of several certificates of one kind; differing methods are joined by semicolons."""
         first = parts[0]
         methods = dict.fromkeys(part.method for part in parts)
         return Certificate(
