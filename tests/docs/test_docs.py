@@ -52,7 +52,9 @@ def test_every_command_shown_exists():
     from pdekit.cli.main import COMMANDS
 
     for path in TEXTS:
-        for command in re.findall(r"(?:^|`|\$ )pdekit ([a-z]+)", path.read_text(), flags=re.MULTILINE):
+        shown = "\n".join(blocks(path, "(?:text|console)"))
+        inline = re.findall(r"`(pdekit [a-z]+)", path.read_text())
+        for command in re.findall(r"(?:^|\$ |&& )pdekit ([a-z]+)", "\n".join([shown, *inline]), flags=re.MULTILINE):
             assert command in COMMANDS, f"{path.relative_to(ROOT)} shows pdekit {command}"
 
 
