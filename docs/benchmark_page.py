@@ -12,9 +12,9 @@ RESULTS = ROOT / "docs" / "benchmarks"
 BEGIN, END = "<!-- benchmarks: written by docs/benchmark_page.py -->\n", "<!-- end of benchmarks -->"
 HEADING = """# Benchmarks
 
-Each section is made from a JSON file that the command above its tables wrote: the machine, the versions, the rows, and the
-claims, whose holding the harness decides. Times are compared within one run only, both sides alternating and both using
-all cores of the machine named.
+Each section is made from a JSON file that the command above its tables wrote: the machine, the versions, the rows, and
+the claims, whose holding the harness decides. Times are compared within one run only, both sides alternating and both
+using all cores of the machine named.
 """
 EMPTY = "\nNo results are stored yet; `pdekit bench --help` lists what can be measured.\n"
 

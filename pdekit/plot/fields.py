@@ -75,6 +75,8 @@ class Panel:
         axes.grid(alpha=0.25)
 
     def _draw_image(self, axes: "matplotlib.axes.Axes") -> None:
+        from matplotlib.ticker import ScalarFormatter
+
         values, extent = self.values, []
         for k, (low, high) in enumerate(_box(self.grid)):
             if not self.grid.closed_axes[k]:  # the far end of a periodic axis repeats its first point
@@ -97,10 +99,10 @@ class Panel:
         axes.set_ylabel(self.axes[1], fontsize=8, labelpad=3)
         for axis, (low, high) in zip((axes.xaxis, axes.yaxis), _box(self.grid), strict=True):
             axis.set_ticks([low, (low + high) / 2, high])
-        bar = axes.figure.colorbar(image, cax=axes.inset_axes((1.04, 0.0, 0.05, 1.0)))
+        numbers = ScalarFormatter()
+        numbers.set_powerlimits((-2, 4))
+        bar = axes.figure.colorbar(image, cax=axes.inset_axes((1.04, 0.0, 0.05, 1.0)), format=numbers)
         bar.ax.tick_params(labelsize=7)
-        bar.formatter.set_powerlimits((-2, 4))
-        bar.update_ticks()
         bar.ax.yaxis.get_offset_text().set_fontsize(7)
 
 
