@@ -22,7 +22,17 @@ from numba import njit
 
 from pdekit.core.errors import InputError
 
-__all__ = ["Keys", "for_each", "normal", "normal_lattice", "uniform"]
+__all__ = [
+    "FloatArray",
+    "KeyArray",
+    "Keys",
+    "NormalLattice",
+    "as_keys",
+    "for_each",
+    "normal",
+    "normal_lattice",
+    "uniform",
+]
 
 KeyArray = npt.NDArray[np.uint64]
 FloatArray = npt.NDArray[np.float64]
@@ -101,7 +111,7 @@ def uniform(keys: KeyArray, count: int) -> FloatArray:
         >>> uniform(Keys(0, "train", range(3)).named("viscosity"), 2).shape
         (3, 2)
     """
-    keys = _as_keys(keys)
+    keys = as_keys(keys)
     out = np.empty((len(keys), 2 * ((count + 1) // 2)))
     for_each(lambda i: _fill_uniform(keys[i], out[i]), len(keys), len(keys) * count * 4e-9)
     return out[:, :count]
@@ -130,7 +140,7 @@ def normal(keys: KeyArray, counters: npt.ArrayLike) -> FloatArray:
         raise InputError(f"counters are {triples.dtype} of shape {triples.shape}; expected integers of shape (m, 3).")
     if triples.size and not -(2**31) <= int(triples.min()) <= int(triples.max()) < 2**31:
         raise InputError("counters need more than 32 bits; expected -2^31 <= counter < 2^31.")
-    keys, triples = _as_keys(keys), triples.astype(np.int64)
+    keys, triples = as_keys(keys), triples.astype(np.int64)
     odd = (triples[:, 0] & 1).astype(bool)
     c0, c1, c2 = (np.ascontiguousarray(c & 0xFFFFFFFF).astype(np.uint64) for c in (triples >> [1, 0, 0]).T)
     first, second = np.empty((2, len(keys), 1, len(triples)))
@@ -149,7 +159,7 @@ def normal_lattice(keys: KeyArray, shape: tuple[int, ...]) -> FloatArray:
     Returns:
         ``(batch, *shape)`` float64, entry (i, j0, j1, j2) being ``normal(keys, [[j0, j1, j2]])[i, 0]``.
     """
-    keys = _as_keys(keys)
+    keys = as_keys(keys)
     lattice = NormalLattice(shape)
     out = np.empty((len(keys), *lattice.padded))
     for_each(lambda i: lattice.fill(keys[i], out[i]), len(keys), out.size * 6e-9)
@@ -199,7 +209,7 @@ def for_each(task: Callable[[int], None], count: int, seconds: float) -> None:
         list(pool.map(run, range(threads)))
 
 
-def _as_keys(keys: KeyArray) -> KeyArray:
+def as_keys(keys: KeyArray) -> KeyArray:
     keys = np.asarray(keys)
     if keys.dtype != np.uint64 or keys.ndim != 1:
         raise InputError(

@@ -1,0 +1,33 @@
+"""The exponential of a field."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from pdekit.core.random import KeyArray
+from pdekit.domain import Grid
+from pdekit.fields.base import RandomField
+
+__all__ = ["LogNormal"]
+
+
+@dataclass(frozen=True)
+class LogNormal(RandomField):
+    """``exp(field)``: positive, and log-normal where the field is Gaussian.
+
+    Args:
+        field: the logarithm; its mean m and variance v give the mean ``exp(m + v/2)``.
+
+    Example:
+        >>> from pdekit.core.random import Keys
+        >>> from pdekit.fields import Matern
+        >>> field = LogNormal(Matern(length=0.1, smoothness=0.5, variance=4.0))
+        >>> bool((field.sample(Keys(0, "train", [0]).named("coefficient"), Grid((32, 32))) > 0).all())
+        True
+    """
+
+    field: RandomField
+
+    def sample(self, keys: KeyArray, domain: Grid | Float[Tensor, "points dim"]) -> Float[Tensor, "batch *shape"]:
+        return self.field.sample(keys, domain).exp_()
