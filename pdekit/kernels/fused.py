@@ -1,0 +1,301 @@
+"""The whole solution of one sample, compiled: set-up of the hierarchy, conjugate gradients, the true residual."""
+
+import numpy as np
+from numba import uint64
+
+from pdekit.kernels.assembly import assemble, coarsen_array
+from pdekit.kernels.cycle import (
+    NEIGHBOURS, HOMOGENEOUS, RELAX, any_periodic, ascend, dense_inverse, descend, gather, direction_index, prolong,
+    restrict, solve_coarsest, sweep_block, vcycle,
+)  # fmt: skip
+from pdekit.kernels.lattice import direction, fill, jit, merge, relax_and_dot, scale, split, step, wrap
+from pdekit.kernels.layout import (
+    B, BLOCK, BLOCKS, CHUNK, COUPLINGS, DIAGONAL, F, G, INVERSE, LENGTH, N, NATURAL, NATURAL_NEXT, OFFSETS, P,
+    PERIODIC, Q, R, RES, SCRATCH, SIZE, START, STRIDE, T, U, X,
+)  # fmt: skip
+
+CONVERGED, MAX_ITERATIONS, STAGNATED, BREAKDOWN, NOT_FINITE, INCONSISTENT = range(6)
+
+
+@jit
+def setup(faces, sink, has_sink, w, tables, singular):
+    """Build the averaged hierarchy in the workspace; False if the coarsest operator is not positive definite."""
+    place, levels = tables.place, tables.table.shape[0]
+    first_axis = 0 if tables.table[0, BLOCKS] == 8 else 1
+    assemble(faces, (0, 0, 0), sink, 0, has_sink, w, tables.table[0], place, tables.flips[0])
+    spare0 = tables.vectors[NATURAL]
+    points = (tables.table[0, N] + 1) * (tables.table[0, N + 1] + 1) * (tables.table[0, N + 2] + 1)
+    spare1 = spare0 + points
+    old, new = spare1 + points, tables.vectors[NATURAL_NEXT]
+    starts = (0, 0, 0)
+    sink_start = 0
+    for level in range(levels - 1):
+        t, end, c = tables.table[level], tables.end[level], tables.table[level + 1]
+        n0, n1, n2 = c[N], c[N + 1], c[N + 2]
+        s0 = new
+        s1 = s0 + ((n0 + 1) * n1 * n2 if first_axis == 0 else 0)
+        s2 = s1 + n0 * (n1 + 1) * n2
+        s3 = s2 + n0 * n1 * (n2 + 1)
+        if level == 0:
+            if first_axis == 0:
+                coarsen_array(faces[0], 0, w, s0, spare0, spare1, t, end, 0, first_axis)
+            coarsen_array(faces[1], 0, w, s1, spare0, spare1, t, end, 1, first_axis)
+            coarsen_array(faces[2], 0, w, s2, spare0, spare1, t, end, 2, first_axis)
+            if has_sink:
+                coarsen_array(sink, 0, w, s3, spare0, spare1, t, end, 3, first_axis)
+        else:
+            if first_axis == 0:
+                coarsen_array(w, starts[0], w, s0, spare0, spare1, t, end, 0, first_axis)
+            coarsen_array(w, starts[1], w, s1, spare0, spare1, t, end, 1, first_axis)
+            coarsen_array(w, starts[2], w, s2, spare0, spare1, t, end, 2, first_axis)
+            if has_sink:
+                coarsen_array(w, sink_start, w, s3, spare0, spare1, t, end, 3, first_axis)
+        starts, sink_start = (s0, s1, s2), s3
+        assemble((w, w, w), starts, w, sink_start, has_sink, w, c, place, tables.flips[level + 1])
+        old, new = new, old
+    return dense_inverse(w, tables, singular)
+
+
+@jit
+def add_flow(face, x, out, outer, n, inner, periodic):
+    """out -= what flows out of each point along one axis; arrays are (outer, n (+ 1 for face), inner)."""
+    for i in range(outer):
+        for j in range(n + 1):
+            e = uint64((i * (n + 1) + j) * inner)
+            high, low = uint64((i * n + j) * inner), uint64((i * n + j - 1) * inner)
+            if j == 0 or j == n:
+                if periodic:
+                    low, high = uint64((i * n + n - 1) * inner), uint64(i * n * inner)
+                    if j == 0:
+                        for k in range(uint64(inner)):
+                            out[high + k] -= face[e + k] * (x[high + k] - x[low + k])
+                    else:
+                        for k in range(uint64(inner)):
+                            out[low + k] -= face[e + k] * (x[low + k] - x[high + k])
+                elif j == 0:
+                    for k in range(uint64(inner)):
+                        out[high + k] -= face[e + k] * x[high + k]
+                else:
+                    for k in range(uint64(inner)):
+                        out[low + k] -= face[e + k] * x[low + k]
+            else:
+                for k in range(uint64(inner)):
+                    flow = face[e + k] * (x[high + k] - x[low + k])
+                    out[high + k] -= flow
+                    out[low + k] += flow
+
+
+@jit
+def true_residual(faces, sink, has_sink, b, x, out, t):
+    """out = b - A x in natural order, from the conductances as given; returns its norm."""
+    n0, n1, n2 = t[N], t[N + 1], t[N + 2]
+    size = n0 * n1 * n2
+    for k in range(size):
+        out[k] = b[k] - sink[k] * x[k] if has_sink else b[k]
+    if t[BLOCKS] == 8:
+        add_flow(faces[0], x, out, 1, n0, n1 * n2, t[PERIODIC] == 1)
+    add_flow(faces[1], x, out, n0, n1, n2, t[PERIODIC + 1] == 1)
+    add_flow(faces[2], x, out, n0 * n1, n2, 1, t[PERIODIC + 2] == 1)
+    return norm(out)
+
+
+@jit
+def norm(x):
+    total = 0.0
+    for k in range(x.shape[0]):
+        total += x[k] * x[k]
+    return np.sqrt(total)
+
+
+@jit
+def clear_ghosts(w, array, t, first):
+    """Zero the pads of the black blocks, which periodic couplings fill."""
+    for m in range(first, t[BLOCKS]):
+        base = array + t[START] + m * t[BLOCK]
+        for c0 in range(t[R] + 2 if t[N] > 1 else t[R]):
+            for c1 in range(t[R + 1] + 2):
+                inside = (t[N] == 1 or c0 < t[R]) and c1 < t[R + 1]
+                row = base + c0 * t[STRIDE] + c1 * t[STRIDE + 1]
+                for c2 in range(t[R + 2] if inside else 0, t[STRIDE + 1]):
+                    w[row + c2] = 0.0
+
+
+@jit
+def precondition_black(w, tables):
+    """One V-cycle on residuals that vanish on red points; z in U, its image's diagonal part in G; returns z . r."""
+    t, near, half, flips = tables.table[0], tables.near[0], tables.half, tables.flips[0]
+    blocks, red, ring = t[BLOCKS], t[BLOCKS] // 2, any_periodic(t)
+    u, r, g, scratch = t[U], tables.vectors[RES], tables.vectors[G], tables.vectors[SCRATCH]
+    n, d = t[LENGTH], t[INVERSE]
+    last = tables.table.shape[0] - 1
+    # z = r / diagonal on black points is in U already
+    if ring:
+        wrap(w, u, t, flips)
+    for m in range(red):
+        sweep_block(w, t, near, half, m, NEIGHBOURS, u, r, t[T], scratch)
+    restrict(w, tables, 0, red)
+    for level in range(1, last):
+        descend(w, tables, level)
+    solve_coarsest(w, tables)
+    for level in range(last - 1, 0, -1):
+        ascend(w, tables, level)
+    prolong(w, tables, 0, red, u, False)
+    if ring:
+        wrap(w, u, t, flips)
+    dot = 0.0
+    a, b = t[COUPLINGS], t[COUPLINGS] + t[SIZE]
+    for m in range(red, blocks):
+        la, ua = near[m, direction_index(half, 0, -1)], near[m, direction_index(half, 0, 1)]
+        lb, ub = near[m, direction_index(half, 1, -1)], near[m, direction_index(half, 1, 1)]
+        s = t[START] + m * t[BLOCK]
+        if t[OFFSETS] == 2:
+            dot += relax_and_dot(w, u + s, r + s, g + s, d + s, None, a + s, b + s, la, ua, lb, ub, n)
+        else:
+            for first in range(0, n, CHUNK):
+                s, count = t[START] + m * t[BLOCK] + first, min(CHUNK, n - first)
+                gather(w, t, near, half, m, u, s, count, scratch)
+                dot += relax_and_dot(w, u + s, r + s, g + s, d + s, scratch, a + s, b + s, la, ua, lb, ub, count)
+    if ring:
+        wrap(w, u, t, flips)
+    for m in range(red):
+        sweep_block(w, t, near, half, m, HOMOGENEOUS, u, r, u, scratch)
+    if ring:
+        wrap(w, u, t, flips)
+    return dot
+
+
+@jit
+def new_direction(w, tables, beta):
+    """p = z + beta p and q = A p on black points (A p vanishes on red ones); returns p . q."""
+    t, near, half = tables.table[0], tables.near[0], tables.half
+    p, q, u, g, scratch = (
+        tables.vectors[P], tables.vectors[Q], t[U], tables.vectors[G], tables.vectors[SCRATCH],
+    )  # fmt: skip
+    a, b, n = t[COUPLINGS], t[COUPLINGS] + t[SIZE], t[LENGTH]
+    dot = 0.0
+    for m in range(t[BLOCKS] // 2, t[BLOCKS]):
+        la, ua = near[m, direction_index(half, 0, -1)], near[m, direction_index(half, 0, 1)]
+        lb, ub = near[m, direction_index(half, 1, -1)], near[m, direction_index(half, 1, 1)]
+        s = t[START] + m * t[BLOCK]
+        if t[OFFSETS] == 2:
+            dot += direction(w, p + s, q + s, u + s, g + s, beta, None, a + s, b + s, la, ua, lb, ub, n)
+        else:
+            for first in range(0, n, CHUNK):
+                s, count = t[START] + m * t[BLOCK] + first, min(CHUNK, n - first)
+                gather(w, t, near, half, m, u, s, count, scratch)
+                dot += direction(w, p + s, q + s, u + s, g + s, beta, scratch, a + s, b + s, la, ua, lb, ub, count)
+    if any_periodic(t):
+        clear_ghosts(w, q, t, t[BLOCKS] // 2)
+    return dot
+
+
+@jit
+def eliminate_red(w, tables, x, b, into_residual):
+    """x solves the red equations, given its black values; optionally RES = black residual; leaves x in U too."""
+    t, near, half, flips = tables.table[0], tables.near[0], tables.half, tables.flips[0]
+    red, blocks, n, scratch = t[BLOCKS] // 2, t[BLOCKS], t[LENGTH], tables.vectors[SCRATCH]
+    if any_periodic(t):
+        wrap(w, x, t, flips)
+    for m in range(red):
+        sweep_block(w, t, near, half, m, RELAX, x, b, x, scratch)
+    if into_residual:
+        if any_periodic(t):
+            wrap(w, x, t, flips)
+        r = tables.vectors[RES]
+        for m in range(red, blocks):
+            s = t[START] + m * t[BLOCK]
+            sweep_block(w, t, near, half, m, NEIGHBOURS, x, b, r, scratch)
+            o, f, y, d = uint64(r + s), uint64(b + s), uint64(x + s), uint64(t[INVERSE] + s)
+            for k in range(uint64(n)):
+                w[o + k] = w[o + k] + w[f + k] - (w[y + k] / w[d + k] if w[d + k] > 0.0 else 0.0)
+        if any_periodic(t):
+            clear_ghosts(w, r, t, red)
+
+
+@jit
+def conjugate_gradients(faces, sink, has_sink, b, x, w, tables, singular, rtol, atol, max_iterations, history):
+    """Solve for x (in and out, natural order). Returns reason, iterations, norm of the true residual."""
+    t, place = tables.table[0], tables.place
+    n0, n1, n2 = t[N], t[N + 1], t[N + 2]
+    size = n0 * n1 * n2
+    red, blocks, length = t[BLOCKS] // 2, t[BLOCKS], t[LENGTH]
+    xs, bs, r, p, q = tables.vectors[X], tables.vectors[B], tables.vectors[RES], tables.vectors[P], tables.vectors[Q]
+    black = t[START] + red * t[BLOCK]
+    run = (blocks - red - 1) * t[BLOCK] + length
+    work = np.empty(size)
+
+    b_norm = norm(b)
+    if b_norm == 0.0:
+        x[:] = 0.0
+        history[0] = 0.0
+        return CONVERGED, 0, 0.0
+    if not np.isfinite(b_norm):
+        return NOT_FINITE, 0, np.nan
+    target = max(rtol * b_norm, atol)
+    mean = 0.0
+    if singular:
+        for k in range(size):
+            mean += b[k]
+        mean /= size
+        shift = abs(mean) * np.sqrt(size)
+        if shift > target:
+            return INCONSISTENT, 0, true_residual(faces, sink, has_sink, b, x, work, t)
+    goal = np.sqrt(max(target * target - mean * mean * size, (0.1 * target) ** 2)) if singular else target
+    true = true_residual(faces, sink, has_sink, b, x, work, t)
+    history[0] = true
+    if not np.isfinite(true):
+        return NOT_FINITE, 0, true
+    split(b, 0, n1 * n2, n2, 1, w, bs, t, place)
+    split(x, 0, n1 * n2, n2, 1, w, xs, t, place)
+    if singular and mean != 0.0:
+        work[:] = b - mean
+        split(work, 0, n1 * n2, n2, 1, w, bs, t, place)
+    iterations = 0
+    previous = np.inf
+    misses = 0
+    while True:
+        if true <= target:
+            return CONVERGED, iterations, true
+        if iterations >= max_iterations:
+            return MAX_ITERATIONS, iterations, true
+        if true > 0.5 * previous:
+            misses += 1
+            if misses >= 2:
+                return STAGNATED, iterations, true
+        previous = true
+        eliminate_red(w, tables, xs, bs, True)
+        fill(w, p + black, 0.0, run)
+        fill(w, q + black, 0.0, run)
+        # an empty step: z = r / diagonal, and the norm
+        rr = step(w, xs + black, p + black, r + black, q + black, t[U] + black, t[INVERSE] + black, 0.0, run)
+        rho, beta = 0.0, 0.0
+        reason = CONVERGED
+        while np.sqrt(rr) > goal and iterations < max_iterations:
+            new_rho = precondition_black(w, tables)
+            if not new_rho > 0.0:
+                reason = BREAKDOWN if np.isfinite(new_rho) else NOT_FINITE
+                break
+            beta = new_rho / rho if rho > 0.0 else 0.0
+            rho = new_rho
+            pq = new_direction(w, tables, beta)
+            if not pq > 0.0:
+                reason = BREAKDOWN if np.isfinite(pq) else NOT_FINITE
+                break
+            rr = step(
+                w, xs + black, p + black, r + black, q + black, t[U] + black, t[INVERSE] + black, rho / pq, run
+            )  # fmt: skip
+            iterations += 1
+            history[iterations] = np.sqrt(rr)
+        eliminate_red(w, tables, xs, bs, False)
+        merge(w, xs, t, place, x, 0, n1 * n2, n2, 1)
+        if singular:
+            average = 0.0
+            for k in range(size):
+                average += x[k]
+            average /= size
+            for k in range(size):
+                x[k] -= average
+        true = true_residual(faces, sink, has_sink, b, x, work, t)
+        history[iterations] = true
+        if reason != CONVERGED and not true <= target:
+            return reason if np.isfinite(true) else NOT_FINITE, iterations, true
