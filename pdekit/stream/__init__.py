@@ -4,6 +4,7 @@ from pdekit.stream.batch import Batch
 from pdekit.stream.engine import Engine
 from pdekit.stream.fifo import Fifo
 from pdekit.stream.firo import Firo
+from pdekit.stream.held_out import held_out
 from pdekit.stream.inline import Inline
 from pdekit.stream.ledger import Ledger, Rejection, Ticket
 from pdekit.stream.limiter import Limiter
@@ -39,5 +40,6 @@ __all__ = [
     "Ticket",
     "TicketFailed",
     "Worker",
+    "held_out",
     "training_precision",
 ]

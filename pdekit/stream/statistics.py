@@ -1,6 +1,6 @@
 """What a stream can say about itself."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["Statistics"]
 
@@ -78,3 +78,22 @@ class Statistics:
     def solver_stall(self) -> float:
         """Share of the workers' time in which they had nothing to do."""
         return sum(self.solver_waits.values()) / self.worker_seconds if self.worker_seconds else 0.0
+
+    def since(self, before: "Statistics") -> "Statistics":
+        """The counters of the time since ``before``, with the present contents."""
+        return replace(
+            self,
+            inserts=self.inserts - before.inserts,
+            gets=self.gets - before.gets,
+            rejected=self.rejected - before.rejected,
+            iterations=self.iterations - before.iterations,
+            solve_seconds=self.solve_seconds - before.solve_seconds,
+            seconds=self.seconds - before.seconds,
+            worker_seconds=self.worker_seconds - before.worker_seconds,
+            trainer_waits=_difference(self.trainer_waits, before.trainer_waits),
+            solver_waits=_difference(self.solver_waits, before.solver_waits),
+        )
+
+
+def _difference(now: dict[str, float], before: dict[str, float]) -> dict[str, float]:
+    return {cause: seconds - before.get(cause, 0.0) for cause, seconds in now.items()}

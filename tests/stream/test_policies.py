@@ -35,7 +35,7 @@ class Forgetful(Reservoir):
 
 
 def test_conformance_catches_an_eviction_of_unseen_samples():
-    with pytest.raises(AssertionError, match="never used|never drawn"):
+    with pytest.raises(AssertionError, match=r"never used|never drawn"):
         check_policy(lambda: Forgetful(16))
 
 

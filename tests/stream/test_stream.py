@@ -163,8 +163,7 @@ def test_a_tolerance_out_of_reach_ends_with_its_reason(engine):
 def test_an_exception_in_a_worker_arrives_with_its_ticket(engine):
     with Stream(Toy(raising=frozenset({20})), **SMALL, engine=engine) as stream:
         with pytest.raises(TicketFailed, match=r"samples 16 to 23 .*'train', seed 5.*RuntimeError: cannot solve") as e:
-            for _ in range(20):
-                stream.next_batch()
+            list(stream)
         assert isinstance(e.value.__cause__, RuntimeError)
         with pytest.raises(PdekitError, match="closed"):
             stream.next_batch()
