@@ -1,8 +1,6 @@
 """Benchmarks: one a file, each printing claims that hold or do not; run with ``pdekit bench NAME``."""
 
-from pdekit.bench.harness import Benchmark, Claim, Peer, Session, run
-
-__all__ = ["BENCHMARKS", "Benchmark", "Claim", "Peer", "Session", "run"]
+__all__ = ["BENCHMARKS"]
 
 BENCHMARKS = {
     "generation": "pdekit.bench.generation",

@@ -2,22 +2,20 @@
 
 import json
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 from typing import Any, Literal
 
 from pdekit.core.errors import InputError, MissingPeer, did_you_mean
+from pdekit.core.machine import machine, versions
 
-__all__ = ["Benchmark", "Claim", "Peer", "Session", "machine", "run"]
+__all__ = ["Benchmark", "Claim", "Peer", "Session", "run", "write_json"]
 
 Sense = Literal["<=", ">="]
-PACKAGES = ("pdekit", "torch", "numpy", "scipy", "numba")
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class Session:
             "seeds": self.seeds,
             "seconds": round(seconds, 1),
             "machine": machine(),
-            "versions": versions(self.benchmark.peers),
+            "versions": versions(peer.package.split("=")[0].split(">")[0] for peer in self.benchmark.peers),
             "notes": list(self.benchmark.notes),
             "claims": self.results(),
             "rows": self.rows,
@@ -199,31 +197,6 @@ def run(
     return session.report(time.perf_counter() - start)
 
 
-def machine() -> dict[str, Any]:
-    """The hardware and system, without names of hosts, users or folders."""
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory_gib(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-def versions(peers: Sequence[Peer] = ()) -> dict[str, str]:
-    """Installed versions of pdekit, what it stands on, and the peers."""
-    named = {name: name for name in PACKAGES} | {
-        peer.module: peer.package.split("=")[0].split(">")[0] for peer in peers
-    }
-    found = {}
-    for label, package in named.items():
-        try:
-            found[label] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[label] = "unknown"
-    return found
-
-
 def write_json(report: Mapping[str, Any], path: Path) -> None:
     """Write a report under its final name only once it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -248,18 +221,3 @@ def _plain(value: Any) -> Any:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (ValueError, OSError, AttributeError):
-        return None

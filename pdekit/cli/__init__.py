@@ -1,1 +1,1 @@
-
+"""The command line: thin layers over the Python interface, one command a file."""

@@ -1,1 +1,62 @@
+"""Training on streams: Lightning modules, data, callbacks, run folders, surrogates; imported on first use."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pdekit.train.batches_log import BatchesLog
+    from pdekit.train.checkpoint import Checkpoints, latest_checkpoint, read_checkpoint
+    from pdekit.train.config import RunConfig, config_from, load_config
+    from pdekit.train.data import StreamData
+    from pdekit.train.losses import RelativeL2
+    from pdekit.train.monitor import StreamMonitor
+    from pdekit.train.normaliser import Normaliser
+    from pdekit.train.operator_learning import OperatorLearning
+    from pdekit.train.runner import run
+    from pdekit.train.surrogate import Surrogate, load
+
+_HOMES = {
+    "BatchesLog": "batches_log",
+    "Checkpoints": "checkpoint",
+    "Normaliser": "normaliser",
+    "OperatorLearning": "operator_learning",
+    "RelativeL2": "losses",
+    "RunConfig": "config",
+    "StreamData": "data",
+    "StreamMonitor": "monitor",
+    "Surrogate": "surrogate",
+    "config_from": "config",
+    "latest_checkpoint": "checkpoint",
+    "load": "surrogate",
+    "load_config": "config",
+    "read_checkpoint": "checkpoint",
+    "run": "runner",
+}
+
+__all__ = [
+    "BatchesLog",
+    "Checkpoints",
+    "Normaliser",
+    "OperatorLearning",
+    "RelativeL2",
+    "RunConfig",
+    "StreamData",
+    "StreamMonitor",
+    "Surrogate",
+    "config_from",
+    "latest_checkpoint",
+    "load",
+    "load_config",
+    "read_checkpoint",
+    "run",
+]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(import_module(f"pdekit.train.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'pdekit.train' has no attribute {name!r}; it offers {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,181 @@
+"""``pdekit solve``: one problem, from arrays of one's own or drawn at random."""
+
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pdekit.cli.parsing import new_parser, read_array, refuse_existing
+from pdekit.train.catalogue import entries
+
+__all__ = ["parser", "run"]
+
+FAMILIES = ("darcy", "poisson")
+SIDES = ("left", "right", "bottom", "top", "back", "front", "all")
+
+
+def parser() -> ArgumentParser:
+    p = new_parser(
+        "solve",
+        "Solve one problem and say how well.\n\n"
+        "  darcy     -div(coefficient grad u) = source\n"
+        "  poisson   -laplace u = source\n\n"
+        "The grid has the shape of the array given (axis 0 is x, axis 1 is y, axis 2 is z; its ends are stored) on the "
+        "unit box.\nWithout an array a random problem is drawn. Sides are u = 0 unless said otherwise.",
+        "  pdekit solve darcy --coefficient my_field.npy --out solution.h5 --plot solution.png\n"
+        "  pdekit solve darcy --resolution 128 --seed 7 --plot solution.png\n"
+        "  pdekit solve poisson --source f.npy --boundary.left neumann 0 --boundary.right 1.5\n"
+        "  pdekit solve darcy --boundary.left periodic --boundary.top robin 0 2.5",
+    )
+    p.add_argument("family", choices=FAMILIES, help="which equation")
+    p.add_argument("--coefficient", metavar="FILE", help="darcy: a .npy array, positive")
+    p.add_argument("--source", metavar="FILE|NUMBER", help="right-hand side: a .npy array, or for darcy a number (1)")
+    p.add_argument("--resolution", type=int, default=128, help="points a side of a random problem (128)")
+    p.add_argument("--dimension", type=int, default=2, choices=(1, 2, 3), help="of a random problem (2)")
+    p.add_argument("--seed", type=int, default=0, help="of a random problem (0)")
+    p.add_argument("--rtol", type=float, default=1e-8, help="relative residual to reach (1e-8)")
+    p.add_argument(
+        "--method",
+        default="Auto",
+        help="a name from `pdekit list methods`, or from `pdekit list preconditioners` for CG with it (Auto)",
+    )
+    for side in SIDES:
+        p.add_argument(
+            f"--boundary.{side}",
+            nargs="+",
+            metavar="WORD",
+            help="VALUE | dirichlet VALUE | neumann VALUE | robin VALUE COEFFICIENT | periodic",
+        )
+    p.add_argument("--out", metavar="FILE.h5", help="write inputs, solution and certificate here")
+    p.add_argument("--plot", metavar="FILE.png", help="draw inputs and solution here")
+    p.add_argument("--overwrite", action="store_true", help="replace existing files")
+    return p
+
+
+def run(arguments: Namespace) -> int:
+    from pdekit.core.errors import ConfigError
+
+    refuse_existing([arguments.out, arguments.plot], arguments.overwrite)
+    if not arguments.rtol > 0:
+        raise ConfigError(f"--rtol {arguments.rtol}: expected a number greater than 0.")
+    method = _method(arguments.method)
+    family, inputs = _problem(arguments)
+    samples = family.solve(inputs, rtol=arguments.rtol, method=method)
+    print(samples)
+    certificate = samples.certificate
+    print(f"  {int(certificate.iterations[0])} iterations, {float(certificate.seconds[0]):.3g} s")
+    if arguments.out:
+        from pdekit.samples import hdf5
+
+        hdf5.write(arguments.out, samples, {"family": family.describe()}, dtype="float64")
+        print(f"written to {arguments.out}")
+    if arguments.plot:
+        from pdekit import plot
+
+        fields = {name: samples[name][0] for name in (*family.schema.inputs, *family.schema.outputs)}
+        plot.save(plot.plot_fields(fields, family.schema.domain), arguments.plot)
+        print(f"drawn in {arguments.plot}")
+    return 0
+
+
+def _problem(arguments: Namespace) -> tuple[Any, Any]:
+    """The family and its one problem."""
+    from pdekit import fields
+    from pdekit.core.errors import ConfigError
+    from pdekit.families import Darcy, Poisson
+
+    boundaries, open_axes = _boundaries(arguments)
+    name = "coefficient" if arguments.family == "darcy" else "source"
+    if arguments.family == "poisson" and arguments.coefficient:
+        raise ConfigError("poisson has no --coefficient; expected --source FILE.npy, or the family darcy.")
+    source = arguments.source
+    if arguments.family == "darcy":
+        source = 1.0 if source is None else _number(source)
+        given = arguments.coefficient and read_array(arguments.coefficient)
+        if isinstance(source, str):
+            source = read_array(source)
+    else:
+        given = source and read_array(source)
+    shape = _shape(arguments, given, source)
+    grid = _grid(shape, open_axes)
+    smooth = fields.GaussianField(alpha=2, tau=3)
+    if arguments.family == "darcy":
+        family = Darcy(grid, fields.Threshold(smooth, low=3, high=12), source=source, boundaries=boundaries)
+    else:
+        family = Poisson(grid, smooth, boundaries=boundaries)
+    if given is None:
+        return family, family.draw([0], seed=arguments.seed, split="train")
+    from pdekit.samples import Inputs
+
+    return family, Inputs(family.schema, {name: given[None]})
+
+
+def _shape(arguments: Namespace, given: Any, source: Any) -> tuple[int, ...]:
+    """Of the arrays given, or of a random problem."""
+    from pdekit.core.errors import ConfigError
+
+    shapes = {tuple(array.shape) for array in (given, source) if hasattr(array, "shape")}
+    if len(shapes) > 1:
+        raise ConfigError(f"--coefficient has shape {tuple(given.shape)} and --source {tuple(source.shape)}; "
+                          "expected one shape.")  # fmt: skip
+    if shapes:
+        return shapes.pop()
+    if arguments.resolution < 3:
+        raise ConfigError(f"--resolution {arguments.resolution}: expected at least 3.")
+    return (arguments.resolution,) * arguments.dimension
+
+
+def _grid(shape: tuple[int, ...], open_axes: set[int]) -> Any:
+    from pdekit.domain import Grid
+
+    return Grid(shape, closed=tuple(axis not in open_axes for axis in range(len(shape))))
+
+
+def _boundaries(arguments: Namespace) -> tuple[list[Any], set[int]]:
+    """Conditions as given, and the axes that they make periodic."""
+    from pdekit.core.errors import ConfigError, did_you_mean
+    from pdekit.domain import SIDES as PAIRS
+    from pdekit.domain import Boundary
+
+    kinds = {"dirichlet": (0, 1), "neumann": (0, 1), "robin": (2, 2), "periodic": (0, 0)}
+    found, open_axes = [], set()
+    for side in SIDES:
+        words = arguments[f"boundary.{side}"]
+        if not words:
+            continue
+        kind, numbers = ("dirichlet", words) if isinstance(_number(words[0]), float) else (words[0], words[1:])
+        if kind not in kinds:
+            raise ConfigError(f"--boundary.{side} {kind}: no such condition. {did_you_mean(kind, kinds)}")
+        least, most = kinds[kind]
+        values = [_number(word) for word in numbers]
+        if not least <= len(values) <= most or any(isinstance(value, str) for value in values):
+            expected = "robin VALUE COEFFICIENT" if kind == "robin" else f"{kind}{' VALUE' * most}"
+            raise ConfigError(f"--boundary.{side} {' '.join(words)}: expected {expected}, with numbers.")
+        if kind == "periodic":
+            open_axes |= {axis for axis, pair in enumerate(PAIRS) if side in pair or side == "all"}
+        else:
+            found.append(Boundary(side, kind, values[0] if values else 0.0, values[1] if kind == "robin" else None))
+    return found, open_axes
+
+
+def _number(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
+def _method(name: str) -> Any:
+    """A method by name, or CG with the preconditioner of that name."""
+    from importlib import import_module
+
+    from pdekit.core.errors import ConfigError, did_you_mean
+    from pdekit.solvers import CG
+
+    methods = {entry.name: entry for entry in entries("methods")}
+    preconditioners = {entry.name: entry for entry in entries("preconditioners")}
+    known = methods | preconditioners
+    if name not in known:
+        raise ConfigError(f"--method {name}: there is no such method. {did_you_mean(name, known)}")
+    module, _, short = known[name].path.rpartition(".")
+    made = getattr(import_module(module), short)()
+    return CG(made) if name in preconditioners else made

@@ -1,0 +1,52 @@
+"""``pdekit train``: run a configuration file."""
+
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pdekit.cli.parsing import new_parser, parse_with_overrides
+
+__all__ = ["parse", "parser", "run"]
+
+KEYS = ("family", "solver", "stream", "task", "model", "optimizer", "schedule", "trainer", "evaluation", "out")
+
+
+def parser() -> ArgumentParser:
+    p = new_parser(
+        "train",
+        "Train a surrogate on problems that are solved while it learns, and measure it on held-out ones.\n\n"
+        "Any key of the file can be changed by an option; class names stand for themselves (`pdekit list`).\n"
+        "The run folder gets config.yaml, logs/, batches.csv, checkpoints/, model/, report.json and prediction.png.",
+        "  pdekit train configs/quickstart.yaml\n"
+        "  pdekit train configs/quickstart.yaml --resume\n"
+        "  pdekit train configs/quickstart.yaml --trainer.max_steps 300 --model.width 16 --out runs/small\n"
+        "  pdekit train configs/quickstart.yaml --stream.schedule lockstep --print_config",
+    )
+    p.add_argument("config", metavar="FILE", help="YAML: family, model, out; solver, stream, task, optimizer, ...")
+    p.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the run folder")
+    p.add_argument("--overwrite", action="store_true", help="delete what is in the run folder and start again")
+    p.add_argument("--print_config", action="store_true", help="show the configuration with every default, and stop")
+    p.add_argument("--allow", action="append", default=[], metavar="MODULE", help="trust classes of this module")
+    return p
+
+
+def parse(words: Sequence[str]) -> Namespace:
+    """Options of the command, and all others as changes to the file."""
+    return parse_with_overrides(parser(), words, KEYS)
+
+
+def run(arguments: Namespace) -> int:
+    from pdekit.train.config import load_config
+    from pdekit.train.yamlfile import to_yaml
+
+    config = load_config(arguments.config, arguments.overrides, allow=arguments.allow)
+    if arguments.print_config:
+        print(to_yaml(config.resolved), end="")
+        return 0
+    from pdekit.train.runner import run as train
+
+    try:
+        train(config, resume=arguments.resume, overwrite=arguments.overwrite)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"Go on with: pdekit train {arguments.config} --resume") from None
+    return 0

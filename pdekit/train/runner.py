@@ -1,0 +1,282 @@
+"""From a configuration to a run folder: train, evaluate, report."""
+
+import contextlib
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pdekit.core.errors import ConfigError
+from pdekit.core.machine import machine, versions
+from pdekit.stream import Stream
+from pdekit.train.checkpoint import Checkpoints, latest_checkpoint
+from pdekit.train.config import RunConfig
+from pdekit.train.data import StreamData
+from pdekit.train.evaluation import Evaluated, evaluate
+from pdekit.train.monitor import StreamMonitor, verdict
+from pdekit.train.report import Report
+from pdekit.train.yamlfile import read_yaml, to_yaml
+
+__all__ = ["run"]
+
+CHANGEABLE = {
+    "trainer.max_steps", "trainer.accelerator", "trainer.log_every_n_steps", "trainer.checkpoint_every_n_steps",
+    "stream.engine", "stream.workers", "evaluation.samples", "evaluation.rtol", "evaluation.split", "out",
+}  # fmt: skip
+"""Keys that a resumed run may change."""
+
+
+def run(
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Report:
+    """Train what a configuration describes, measure it on held-out samples, and leave everything in a folder.
+
+    The folder gets ``config.yaml`` (repeats the run), ``logs/`` (TensorBoard and CSV), ``batches.csv``,
+    ``checkpoints/``, ``model/`` (for :func:`pdekit.load`), ``report.json`` and ``prediction.png``.
+
+    Args:
+        config: from :func:`pdekit.train.load_config`.
+        resume: go on from the last checkpoint in the folder.
+        overwrite: delete what is in the folder first.
+        say: shows a line of progress.
+
+    Returns:
+        The figures that ``report.json`` holds.
+
+    Raises:
+        ConfigError: the folder is in use and neither flag is set, or it holds a run with another configuration.
+    """
+    out = config.out
+    checkpoint = _prepare_folder(config, resume, overwrite, say)
+    if checkpoint is not None and (finished := _finished(out, config)) is not None:
+        say(f"{out} is finished at step {finished.steps}; nothing to resume. A larger --trainer.max_steps goes on.")
+        say(str(finished))
+        return finished
+    seconds: dict[str, float] = {}
+    with _phase("compile", seconds):
+        _warm_up(say)
+    with _quiet(), torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        schema = config.family.schema
+        model = config.model(len(schema.inputs), len(schema.outputs))
+        stream = Stream(config.family, method=config.solver, **config.stream)
+        try:
+            task, trained = _train(config, model, stream, checkpoint, seconds, say)
+        finally:
+            stream.close()
+    surrogate = _surrogate(task, schema)
+    surrogate.save(out / "model")
+    (out / "model" / "config.yaml").write_text(to_yaml(config.resolved))
+    with _phase("evaluate", seconds):
+        say(f"evaluating on {config.evaluation.samples} held-out samples ...")
+        evaluated = evaluate(
+            surrogate,
+            config.family,
+            samples=config.evaluation.samples,
+            seed=config.seed,
+            split=config.evaluation.split,
+            rtol=config.evaluation.rtol,
+            method=config.solver,
+        )
+    report = _report(config, model, trained, evaluated, seconds)
+    _draw(evaluated, out / "prediction.png")
+    report.save(out / "report.json")
+    say(str(report))
+    say(f"run folder: {out} (model/, report.json, prediction.png, logs/)")
+    return report
+
+
+def _train(
+    config: RunConfig,
+    model: torch.nn.Module,
+    stream: Stream,
+    checkpoint: Path | None,
+    seconds: dict[str, float],
+    say: Callable[[str], None],
+) -> tuple[Any, dict[str, Any]]:
+    """Fit the normaliser and the network; the task and what the stream counted."""
+    import lightning.pytorch as L
+    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+    from pdekit.train.batches_log import BatchesLog
+
+    out, settings = config.out, config.trainer
+    data = StreamData(stream, validation=0)
+    with _phase("first_fill", seconds):
+        if checkpoint is None:
+            say("filling the buffer ...")
+        first = data.first_fill() if checkpoint is None else None
+    task = _make_task(config, model, first)
+    trainer = L.Trainer(
+        max_steps=settings.max_steps,
+        accelerator=settings.accelerator,
+        devices=1,
+        gradient_clip_val=settings.gradient_clip_val,
+        log_every_n_steps=settings.log_every_n_steps,
+        logger=[TensorBoardLogger(out, name="logs", version=""), CSVLogger(out, name="logs", version="")],
+        callbacks=[
+            StreamMonitor(stream),
+            BatchesLog(out / "batches.csv"),
+            Checkpoints(out / "checkpoints", every=settings.checkpoint_every_n_steps),
+        ],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=out,
+    )
+    before = stream.statistics()
+    say(
+        f"training for {settings.max_steps} steps"
+        + ("" if checkpoint is None else f", from {checkpoint.name}")
+        + " ..."
+    )
+    with _phase("train", seconds):
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
+    if trainer.interrupted:
+        raise KeyboardInterrupt(f"The run can be resumed from {out}.")
+    now = stream.statistics()
+    return task, {"steps": trainer.global_step, "statistics": now, "verdict": verdict(before, now)}
+
+
+def _make_task(config: RunConfig, model: torch.nn.Module, first: Any) -> Any:
+    raise NotImplementedError
+
+
+def _surrogate(task: Any, schema: Any) -> Any:
+    raise NotImplementedError
+
+
+def _report(
+    config: RunConfig, model: torch.nn.Module, trained: dict[str, Any], evaluated: Evaluated, seconds: dict[str, float]
+) -> Report:
+    counted = trained["statistics"]
+    return Report(
+        test_rel_l2=evaluated.test_rel_l2,
+        test_samples=len(evaluated.truth),
+        steps=trained["steps"],
+        samples_seen=counted.inserts - counted.unseen,
+        samples_drawn=counted.gets,
+        reuse=counted.reuse,
+        rejected=counted.rejected,
+        solve_seconds=counted.solve_seconds,
+        train_seconds=counted.seconds,
+        seconds={phase: round(value, 2) for phase, value in seconds.items()},
+        test=dict(evaluated.metrics),
+        verdict=trained["verdict"],
+        parameters=sum(p.numel() for p in model.parameters()),
+        machine=machine(),
+        versions=versions(),
+    )
+
+
+def _draw(evaluated: Evaluated, path: Path) -> None:
+    from pdekit import plot
+
+    truth = evaluated.truth[:3]
+    plot.save(plot.prediction_figure(truth.inputs, truth, evaluated.prediction[:3]), path)
+
+
+def _prepare_folder(config: RunConfig, resume: bool, overwrite: bool, say: Callable[[str], None]) -> Path | None:
+    """Make the folder ready and write ``config.yaml``; the checkpoint to go on from, if there is one."""
+    out = config.out
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite contradict each other; expected one of them.")
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; expected the name of a folder.")
+    used = out.is_dir() and any(out.iterdir())
+    if used and not (resume or overwrite):
+        raise ConfigError(
+            f"{out} is in use. Pass --resume to go on with the run in it, --overwrite to delete it and start again, "
+            "or --out FOLDER to leave it alone."
+        )
+    if used and not (out / "config.yaml").is_file():
+        raise ConfigError(f"{out} is no run folder (it has no config.yaml), so nothing in it was touched. Pass another "
+                          "--out.")  # fmt: skip
+    checkpoint = None
+    if used and overwrite:
+        shutil.rmtree(out)
+    elif used:
+        _check_same(read_yaml(out / "config.yaml"), config.resolved, out)
+        checkpoint = latest_checkpoint(out / "checkpoints")
+        if checkpoint is None:
+            say(f"{out} has no checkpoint yet; starting from the beginning.")
+    elif resume:
+        say(f"{out} has nothing to resume; starting from the beginning.")
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / "config.yaml.partial"
+    partial.write_text(to_yaml(config.resolved))
+    partial.replace(out / "config.yaml")
+    return checkpoint
+
+
+def _check_same(old: dict[str, Any], new: dict[str, Any], out: Path) -> None:
+    before, after = _flat(old), _flat(new)
+    for key in sorted({*before, *after} - CHANGEABLE):
+        if before.get(key) != after.get(key):
+            raise ConfigError(
+                f"{out} holds a run with {key} = {before.get(key)!r}, the configuration says {after.get(key)!r}. "
+                f"A resumed run may change only {', '.join(sorted(CHANGEABLE))}. Pass --overwrite to start again, or "
+                "another --out."
+            )
+
+
+def _flat(content: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(content, dict):
+        return {k: v for key, item in content.items() for k, v in _flat(item, f"{path}.{key}" if path else key).items()}
+    return {path.replace(".init_args", ""): content}
+
+
+def _finished(out: Path, config: RunConfig) -> Report | None:
+    """The report of a run that has already made all its steps."""
+    if not (out / "report.json").is_file() or not (out / "model").is_dir():
+        return None
+    report = Report.read(out / "report.json")
+    return report if report.steps >= config.trainer.max_steps else None
+
+
+def _warm_up(say: Callable[[str], None]) -> None:
+    from pdekit import kernels
+
+    kernels.warm_up(lambda: say("compiling solver kernels, once per machine (about a minute) ..."))
+
+
+@contextlib.contextmanager
+def _phase(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's notices about hardware, tips, and habits that a stream does not share; restored after."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for message in NOISE:
+            warnings.filterwarnings("ignore", message=message)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+NOISE = (
+    r".*does not have many workers.*",
+    r".*Experiment logs directory .* exists and is not empty.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+)
