@@ -2,6 +2,6 @@
 
 from pdekit.plot.fields import plot_fields, save
 from pdekit.plot.histories import history_figure
-from pdekit.plot.predictions import prediction_figure
+from pdekit.plot.predictions import prediction_figure, samples_figure
 
-__all__ = ["history_figure", "plot_fields", "prediction_figure", "save"]
+__all__ = ["history_figure", "plot_fields", "prediction_figure", "samples_figure", "save"]

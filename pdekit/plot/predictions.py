@@ -1,15 +1,52 @@
-"""A surrogate's predictions beside the truth."""
+"""Samples side by side, and a surrogate's predictions beside the truth."""
 
 from typing import TYPE_CHECKING
 
 from pdekit.core.errors import InputError
-from pdekit.plot.fields import finite_limits, panels_of, plot_panels
+from pdekit.plot.fields import Panel, finite_limits, panels_of, plot_panels
 from pdekit.samples import Inputs, Samples
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
-__all__ = ["prediction_figure"]
+__all__ = ["prediction_figure", "samples_figure"]
+
+
+def samples_figure(samples: Inputs, *, rows: int = 3) -> "matplotlib.figure.Figure":
+    """The fields of the first samples, one sample a row; each input has one scale for all rows.
+
+    In three dimensions each field shows its middle slice across z.
+
+    Args:
+        samples: inputs, or samples with their outputs.
+        rows: samples shown, at most.
+
+    Returns:
+        A matplotlib Figure; write it with :func:`pdekit.plot.save`.
+
+    Raises:
+        InputError: there are no samples.
+    """
+    if len(samples) == 0:
+        raise InputError("There are no samples to plot; expected at least one.")
+    shown = samples[: min(rows, len(samples))]
+    panels = []
+    for row in range(len(shown)):
+        for name in shown.fields:
+            is_input = name in shown.schema.inputs
+            panels += _slice_of(shown, name, row, limits=_scale(shown, name) if is_input else None)
+    return plot_panels(panels, columns=len(shown.fields), share_labels=samples.schema.domain.dim > 1)
+
+
+def _slice_of(samples: Inputs, name: str, row: int, *, limits: tuple[float, float] | None) -> list[Panel]:
+    unit = samples.schema.field(name).units
+    colours = "cividis" if name in samples.schema.inputs else None
+    panels = panels_of(name, samples[name][row], samples.schema.domain, unit=unit, limits=limits, colours=colours)
+    return panels[-1:]
+
+
+def _scale(samples: Inputs, name: str) -> tuple[float, float]:
+    return finite_limits(samples[name].detach().double().cpu().numpy())
 
 
 def prediction_figure(
@@ -38,14 +75,12 @@ def prediction_figure(
             "expected the same number of each, at least one."
         )
     schema, grid = truth.schema, truth.schema.domain
-    shown = min(rows, len(inputs))
-    scales = {name: finite_limits(inputs[name][:shown].double().cpu().numpy()) for name in schema.inputs}
+    shown = inputs[: min(rows, len(inputs))]
     panels = []
-    for row in range(shown):
+    for row in range(len(shown)):
         line = []
         for name in schema.inputs:
-            unit, limits = schema.field(name).units, scales[name]
-            line += panels_of(name, inputs[name][row], grid, unit=unit, limits=limits, colours="cividis")[-1:]
+            line += _slice_of(shown, name, row, limits=_scale(shown, name))
         for name in schema.outputs:
             unit = schema.field(name).units
             true, guess = truth[name][row].double(), prediction[name][row].double()

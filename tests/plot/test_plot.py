@@ -6,7 +6,7 @@ import torch
 
 from pdekit.core.errors import InputError
 from pdekit.domain import Grid
-from pdekit.plot import history_figure, plot_fields, prediction_figure, save
+from pdekit.plot import history_figure, plot_fields, prediction_figure, samples_figure, save
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
 
 
@@ -141,3 +141,13 @@ def test_histories_of_small_and_large_batches():
     ]
     with pytest.raises(InputError, match="no history"):
         history_figure({})
+
+
+def test_samples_stand_in_rows_and_share_the_scale_of_their_inputs(darcy_like):
+    inputs, truth, _ = darcy_like
+    shown = images(samples_figure(truth, rows=2))
+    assert len(shown) == 4
+    assert shown[0].get_clim() == shown[2].get_clim()
+    assert len(images(samples_figure(inputs, rows=9))) == 4
+    with pytest.raises(InputError, match="no samples"):
+        samples_figure(truth[:0])
