@@ -1,1 +1,42 @@
+"""Linear systems: operators, preconditioners, methods, and :func:`solve`, the one entry point."""
 
+from pdekit.solvers.auto import Auto
+from pdekit.solvers.direct.direct import Direct
+from pdekit.solvers.direct.spectral import Spectral
+from pdekit.solvers.krylov.cg import CG
+from pdekit.solvers.method import Method, Outcome, Prepared
+from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.dense import DenseMatrix
+from pdekit.solvers.operators.diffusion import diffusion
+from pdekit.solvers.operators.sparse import SparseMatrix
+from pdekit.solvers.operators.stencil import Stencil
+from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.preconditioners.jacobi import Jacobi
+from pdekit.solvers.preconditioners.multigrid import Multigrid
+from pdekit.solvers.solution import NotConverged, Reason, Solution
+from pdekit.solvers.solve import solve
+from pdekit.solvers.system import LinearSystem
+
+__all__ = [
+    "CG",
+    "Auto",
+    "DenseMatrix",
+    "Direct",
+    "Jacobi",
+    "LinearOperator",
+    "LinearSystem",
+    "Method",
+    "Multigrid",
+    "NotConverged",
+    "Outcome",
+    "Preconditioner",
+    "Prepared",
+    "Reason",
+    "Solution",
+    "SparseMatrix",
+    "Spectral",
+    "Stencil",
+    "Tag",
+    "diffusion",
+    "solve",
+]

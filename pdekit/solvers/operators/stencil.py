@@ -38,7 +38,7 @@ class Stencil(LinearOperator):
         InputError: shapes that do not fit together.
 
     Example:
-        >>> A = Stencil([torch.ones(4, dtype=torch.float64)])    # -u'' with Dirichlet ends: 2 on the diagonal, -1 beside
+        >>> A = Stencil([torch.ones(4, dtype=torch.float64)])  # -u'' with Dirichlet ends: 2 on the diagonal, -1 beside
         >>> A.matvec(torch.ones(3, dtype=torch.float64))
         tensor([1., 0., 1.], dtype=torch.float64)
     """
@@ -162,17 +162,16 @@ class Stencil(LinearOperator):
         for k, face in enumerate(self.faces):
             axis, n = k - len(self.faces), self.lattice[k]
             flow = face.narrow(axis, 1, n - 1) * torch.diff(field, dim=axis)
-            first, last = out.narrow(axis, 0, 1), out.narrow(axis, n - 1, 1)
             out.narrow(axis, 1, n - 1).add_(flow)
             out.narrow(axis, 0, n - 1).sub_(flow)
             lower, upper = face.narrow(axis, 0, 1), face.narrow(axis, n, 1)
             if self.periodic[k]:
                 wrap = lower * (field.narrow(axis, 0, 1) - field.narrow(axis, n - 1, 1))
-                first.add_(wrap)
-                last.sub_(wrap)
+                out.narrow(axis, 0, 1).add_(wrap)
+                out.narrow(axis, n - 1, 1).sub_(wrap)
             else:
-                first.add_(lower * field.narrow(axis, 0, 1))
-                last.add_(upper * field.narrow(axis, n - 1, 1))
+                out.narrow(axis, 0, 1).add_(lower * field.narrow(axis, 0, 1))
+                out.narrow(axis, n - 1, 1).add_(upper * field.narrow(axis, n - 1, 1))
         return out.reshape(*batch, -1)
 
     def diagonal(self) -> Float[Tensor, "*batch n"]:

@@ -1,0 +1,80 @@
+"""The compiled multigrid-CG kernel as a method for stencils on the CPU."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pdekit.solvers.method import Outcome, Prepared
+from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.stencil import Stencil
+from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.preconditioners.multigrid import Multigrid
+
+__all__ = ["FusedCG", "fits"]
+
+
+def fits(A: LinearOperator, preconditioner: Preconditioner | None) -> bool:
+    """Whether the kernel can solve with this matrix and preconditioner."""
+    return (
+        isinstance(A, Stencil)
+        and isinstance(preconditioner, Multigrid)
+        and preconditioner.use_kernels is not False
+        and len(A.lattice) in (2, 3)
+        and A.dtype == torch.float64
+        and A.device.type == "cpu"
+    )
+
+
+class FusedCG(Prepared):
+    """Multigrid-CG with one sample a thread and everything, the set-up included, in one kernel."""
+
+    def __init__(self, operator: Stencil, preconditioner: Multigrid, max_iterations: int):
+        super().__init__(operator)
+        self.stencil = operator
+        self.preconditioner = preconditioner
+        self.max_iterations = max_iterations
+
+    def run(
+        self, b: Float[Tensor, "*batch n"], x0: Float[Tensor, "*batch n"] | None, rtol: float, atol: float
+    ) -> Outcome:
+        # Compiled code is loaded on first use only.
+        from pdekit.kernels import pcg
+
+        A, batch = self.stencil, tuple(b.shape[:-1])
+        dim = len(A.lattice)
+        shared = math.prod(A.batch_shape) == 1
+
+        def rows(values: Tensor, trailing: tuple[int, ...]):
+            matrix_batch = (1,) if shared else batch
+            spread = values.reshape(1, *trailing) if shared else values.expand(*matrix_batch, *trailing)
+            return spread.detach().reshape(-1, *trailing).contiguous().numpy()
+
+        result = pcg.solve(
+            [rows(face, tuple(face.shape[-dim:])) for face in A.faces],
+            None if A.sink is None else rows(A.sink, A.lattice),
+            A.periodic,
+            b.detach().reshape(-1, *A.lattice).contiguous().numpy(),
+            None if x0 is None else x0.detach().reshape(-1, *A.lattice).contiguous().numpy(),
+            rtol=rtol,
+            atol=atol,
+            max_iterations=self.max_iterations,
+            coarsening=self.preconditioner.coarsening,
+        )
+        return Outcome(
+            torch.from_numpy(result.x).reshape(b.shape),
+            torch.from_numpy(result.iterations).reshape(batch),
+            torch.from_numpy(result.reason).reshape(batch),
+            torch.from_numpy(result.history).reshape(-1, *batch),
+            torch.from_numpy(result.residual).reshape(batch),
+            f"CG, multigrid preconditioner ({_counted(result.coarsening)})",
+            result.setup_seconds,
+        )
+
+
+def _counted(coarsening: tuple[str, ...]) -> str:
+    kinds = dict.fromkeys(coarsening)
+    if len(kinds) <= 1:
+        return f"{next(iter(kinds), 'no')} coarsening"
+    return ", ".join(f"{kind} coarsening for {coarsening.count(kind)}" for kind in kinds)

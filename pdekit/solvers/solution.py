@@ -1,0 +1,151 @@
+"""What a solve returns, and what it raises."""
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from pdekit.core.errors import PdekitError
+
+__all__ = ["NotConverged", "Reason", "Solution"]
+
+
+class Reason(enum.Enum):
+    """Why a solver stopped; each member is a sentence that lists the likely causes."""
+
+    CONVERGED = "the residual, recomputed from the returned x, is within the tolerance"
+    MAX_ITERATIONS = (
+        "the iteration limit was reached: it is too low for this problem, or the preconditioner is too weak for its "
+        "size or contrast (Multigrid() fits grids, Direct() anything small)"
+    )
+    STAGNATION = (
+        "the residual stopped falling short of the tolerance: the tolerance is below what float64 can attain for "
+        "matrices of this condition, or the matrix is nearly singular"
+    )
+    NOT_DEFINITE = (
+        "conjugate gradients met a direction of no or negative curvature: the matrix or the preconditioner is not "
+        "symmetric positive definite (a negative coefficient, a wrong sign, a singular matrix); Direct() needs neither"
+    )
+    NOT_FINITE = (
+        "NaN or infinity came up while solving finite inputs: entries of extreme size overflowed, or a zero on the "
+        "diagonal met a preconditioner that divides by it"
+    )
+    SINGULAR = (
+        "the matrix is singular: a grid or graph without Dirichlet condition, disconnected unknowns, or a row of "
+        "zeros; the system has no unique solution"
+    )
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def code(self) -> int:
+        """Position in the enumeration, for tensors of reasons."""
+        return _CODES[self]
+
+
+_REASONS = tuple(Reason)
+_CODES = {reason: code for code, reason in enumerate(_REASONS)}
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The solution of a batch of linear systems and how it was reached; print it for a report.
+
+    Args:
+        x: ``(*batch, n)``, of the kind (NumPy or torch) of the right-hand side given.
+        converged: ``(*batch,)``, whether the residual recomputed from ``x`` is within the tolerance.
+        residual: ``(*batch,)``, ``||b - A x||_2 / ||b||_2`` recomputed from ``x``; the absolute norm where b is 0.
+        tolerance: ``(*batch,)``, what was asked for, in the same measure.
+        iterations: ``(*batch,)``; 0 for direct methods that needed no correction.
+        reason: ``(*batch,)`` array of :class:`Reason`; an array without axes for one system.
+        history: ``(steps, *batch)``, the residual measure before the first and after each iteration, NaN after
+            stopping.
+        setup_seconds: wall time of set-up (hierarchies, factors) of the whole call.
+        solve_seconds: wall time of the rest of the call.
+        method: the method, its preconditioner and the choices that were made automatically.
+        nullspace: what was done about a singular matrix; None where it has no null space.
+    """
+
+    x: Float[Tensor, "*batch n"] | np.ndarray
+    converged: Bool[Tensor, "*batch"]
+    residual: Float[Tensor, "*batch"]
+    tolerance: Float[Tensor, "*batch"]
+    iterations: Int[Tensor, "*batch"]
+    reason: Shaped[np.ndarray, "*batch"]
+    history: Float[Tensor, "steps *batch"]
+    setup_seconds: float
+    solve_seconds: float
+    method: str
+    nullspace: str | None = None
+
+    def __str__(self) -> str:
+        total = self.converged.numel()
+        what = "1 system" if total == 1 else f"{total} systems"
+        lines = [f"Solution of {what} with {self.x.shape[-1]:,} unknowns by {self.method}"]
+        passed = int(self.converged.sum())
+        if total:
+            worst, wanted = float(self.residual.max()), float(self.tolerance.max())
+            lines.append(
+                f"  converged   {passed} of {total}, largest relative residual {worst:.2e} (wanted {wanted:.1e})"
+            )
+            least, most = (int(v) for v in torch.aminmax(self.iterations))
+            lines.append(f"  iterations  {least if least == most else f'{least} to {most}'}")
+        lines.append(f"  seconds     {self.setup_seconds:.3g} set-up, {self.solve_seconds:.3g} solving")
+        if self.nullspace:
+            lines.append(f"  null space  {self.nullspace}")
+        for reason, indices in _by_reason(self).items():
+            lines.append(f"  failed      {_listed(indices)}: {reason.value}")
+        return "\n".join(lines)
+
+
+class NotConverged(PdekitError):
+    """Some systems missed their tolerance; ``solution`` holds everything that was reached.
+
+    Example:
+        >>> from pdekit.solvers import CG, solve
+        >>> try:
+        ...     solve(np.diag([1.0, 2.0, 3.0]), np.ones(3), CG(max_iterations=1))
+        ... except NotConverged as error:
+        ...     print(int(error.solution.iterations))
+        1
+    """
+
+    def __init__(self, solution: Solution):
+        self.solution = solution
+        total = solution.converged.numel()
+        missed = int((~solution.converged).sum())
+        head = "The system" if total == 1 else f"{missed} of {total} systems"
+        lines = [f"{head} did not reach the tolerance with {solution.method}."]
+        for reason, indices in _by_reason(solution).items():
+            shown = indices[0]
+            residual, wanted = float(solution.residual[shown]), float(solution.tolerance[shown])
+            steps = int(solution.iterations[shown])
+            place = f"{_listed(indices)}: " if total > 1 else ""
+            lines.append(
+                f"  {place}residual {residual:.2e}, wanted {wanted:.1e}, after {steps} iterations; {reason.value}."
+            )
+        lines.append("  Pass throw=False to get the solution as it is; this error carries it as .solution.")
+        super().__init__("\n".join(lines))
+
+
+def _by_reason(solution: Solution) -> dict[Reason, list[tuple[int, ...]]]:
+    found: dict[Reason, list[tuple[int, ...]]] = {}
+    for where in torch.nonzero(~solution.converged).tolist():
+        found.setdefault(solution.reason[tuple(where)], []).append(tuple(where))
+    return found
+
+
+def _listed(indices: list[tuple[int, ...]], most: int = 8) -> str:
+    names = [str(list(where)) for where in indices[:most]]
+    more = f" and {len(indices) - most} more" if len(indices) > most else ""
+    return ", ".join(names) + more
+
+
+def reasons_of(codes: Int[Tensor, "*batch"]) -> Shaped[np.ndarray, "*batch"]:
+    """The reasons that a tensor of codes stands for."""
+    table = np.array(_REASONS, dtype=object)
+    return np.asarray(table[codes.cpu().numpy()], dtype=object)

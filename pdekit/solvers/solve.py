@@ -1,0 +1,135 @@
+"""The one entry point for linear systems."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pdekit.core.checks import check_finite, first_index
+from pdekit.core.errors import InputError
+from pdekit.solvers.auto import Auto
+from pdekit.solvers.implicit import solve_differentiably
+from pdekit.solvers.method import Method, Prepared
+from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, as_vector
+from pdekit.solvers.solution import NotConverged, Solution
+
+__all__ = ["solve"]
+
+_IMBALANCE = 1e-11
+"""Part of ||b|| outside the range of a singular matrix that counts as rounding."""
+
+
+def solve(
+    A: MatrixLike,
+    b: VectorLike,
+    method: Method | Prepared = Auto(),  # noqa: B008 - immutable
+    *,
+    rtol: float = 1e-8,
+    atol: float = 0.0,
+    x0: VectorLike | None = None,
+    throw: bool = True,
+) -> Solution:
+    """Solve A x = b, for a batch of matrices, right-hand sides or both, in float64.
+
+    A system has converged where ``||b - A x||_2 <= max(rtol ||b||_2, atol)``, with the residual recomputed from the
+    returned ``x``. Iterations that believed to have converged but miss are restarted from that residual; if this gains
+    nothing, the reason is STAGNATION. Systems that have converged are frozen while others go on; b = 0 gives x = 0.
+
+    Of a matrix whose null space is known (a :class:`Stencil` without any ground) the right-hand side must balance, and
+    the solution orthogonal to the null space is returned: the one with mean zero. The solution says so.
+
+    Gradients flow to ``b`` and to the stored values of ``A`` (for a :class:`Stencil` its conductances and sink) by the
+    implicit function theorem: the backward pass is one more solve with the transposed matrix, by the same method and
+    to the same tolerance, and can itself be differentiated. None flow to ``x0`` or to anything in a SciPy matrix.
+
+    Args:
+        A: an operator, a SciPy sparse matrix, or dense matrices ``(*batch, n, n)`` (torch or NumPy).
+        b: ``(*batch, n)``, torch or NumPy; its batch broadcasts with that of ``A``.
+        method: how to solve; or what ``method.prepare(A)`` returned, to factor one matrix only once.
+        rtol: tolerance relative to ``||b||``.
+        atol: absolute tolerance.
+        x0: first guess.
+        throw: raise if any system misses its tolerance, rather than only report it.
+
+    Returns:
+        The solution and how it was reached; ``x`` is of the kind of ``b``.
+
+    Raises:
+        InputError: shapes that do not fit, entries that are not finite (with their index), a method that does not fit,
+            or a right-hand side that does not balance.
+        NotConverged: a system missed its tolerance and ``throw`` is set; it carries the solution.
+
+    Example:
+        >>> import scipy.sparse
+        >>> A = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(3, 3))
+        >>> solve(A, np.ones(3)).x
+        array([1.5, 2. , 1.5])
+    """
+    if not (rtol >= 0 and atol >= 0 and rtol + atol > 0):
+        raise InputError(f"rtol={rtol}, atol={atol}; expected numbers of at least 0, one of them greater.")
+    began = time.perf_counter()
+    operator = as_operator(A)
+    for place, values in enumerate(operator.values):
+        check_finite(f"A.values[{place}]" if len(operator.values) > 1 else "A", values)
+    right = as_vector("b", b, operator)
+    check_finite("b", right)
+    batch = torch.broadcast_shapes(right.shape[:-1], operator.batch_shape)
+    right = right.expand(*batch, right.shape[-1])
+    start = None
+    if x0 is not None:
+        start = as_vector("x0", x0, operator).detach()
+        check_finite("x0", start)
+        start = start.expand(right.shape)
+    nullspace = _balanced(operator, right.detach())
+    prepared, setup_seconds = _prepared(method, operator)
+    solution = solve_differentiably(prepared, right, start, rtol, atol)
+    setup_seconds += solution.setup_seconds
+    solution = replace(
+        solution,
+        x=solution.x.detach().cpu().numpy() if isinstance(b, np.ndarray) else solution.x,
+        setup_seconds=setup_seconds,
+        solve_seconds=time.perf_counter() - began - setup_seconds,
+        nullspace=nullspace,
+    )
+    if throw and not bool(solution.converged.all()):
+        raise NotConverged(solution)
+    return solution
+
+
+@torch.no_grad()
+def _prepared(method: Method | Prepared, operator: LinearOperator) -> tuple[Prepared, float]:
+    """The method bound to the matrix, and the seconds that took."""
+    if isinstance(method, Prepared):
+        if method.operator is not operator:
+            raise InputError(
+                f"The method was prepared for another matrix ({method.operator.name}); pass the operator that it was "
+                "prepared for."
+            )
+        return method, 0.0
+    began = time.perf_counter()
+    return method.prepare(operator), time.perf_counter() - began
+
+
+def _balanced(operator: LinearOperator, b: Float[Tensor, "*batch n"]) -> str | None:
+    """Check that b lies in the range of a singular symmetric matrix; says what is done about its null space."""
+    basis = operator.nullspace
+    if basis is None or b.numel() == 0:
+        return None
+    share = torch.linalg.vector_norm(b @ basis, dim=-1)
+    imbalance = share / torch.linalg.vector_norm(b, dim=-1).clamp(min=torch.finfo(b.dtype).tiny)
+    if bool((bad := imbalance > _IMBALANCE).any()):
+        where = first_index(bad)
+        raise InputError(
+            f"b{list(where)} sums to {float(b[where].sum()):.6g}, but A has the constants in its null space (no "
+            f"Dirichlet or Robin side, no reaction), so A x = b is solvable only where b sums to 0; "
+            f"{float(imbalance[where]):.1e} of its norm is out of balance. The source must integrate to minus the flux "
+            "through the sides: subtract the mean of b, or fix u on a side."
+        )
+    return (
+        f"constants: b sums to 0 (largest imbalance {float(imbalance.max()):.1e} of its norm), and of all solutions "
+        "the one with mean 0 over the unknowns is returned"
+    )
