@@ -1,6 +1,6 @@
 """Draw random Darcy problems, solve them all at once, look at the certificates and draw the first one.
 
-    python examples/01_solve_darcy.py [PICTURE.png]
+python examples/01_solve_darcy.py [PICTURE.png]
 """
 
 import math
