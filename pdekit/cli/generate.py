@@ -1,8 +1,7 @@
 """``pdekit generate``: many certified samples into a dataset."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -44,32 +43,36 @@ def parse(words: Sequence[str]) -> Namespace:
 def run(arguments: Namespace) -> int:
     from pdekit import plot
     from pdekit.cli.progress import Progress
-    from pdekit.core.errors import ConfigError
     from pdekit.stream import generate
 
-    recipe = _recipe(arguments)
-    out = Path(arguments.out)
-    if out.exists() and not arguments.overwrite:
-        raise ConfigError(f"{out} exists; choose another folder, or pass --overwrite to replace it.")
-    family = recipe.pop("family")
-    options = {"method": recipe.pop("solver", None), "overwrite": arguments.overwrite}
-    with Progress(recipe["count"], "samples") as progress:
-        report = generate(family, out, recipe.pop("count"), progress=progress.at, **recipe, **options)
+    recipe, text = _recipe(arguments)
+    family, count, method = recipe.pop("family"), recipe.pop("count"), recipe.pop("solver", None)
+    with Progress(count, "samples") as progress:
+        report = generate(
+            family,
+            arguments.out,
+            count,
+            method=method,
+            overwrite=arguments.overwrite,
+            recipe=text,
+            progress=progress.at,
+            **recipe,
+        )
     print(report)
-    first = family.solve(
-        family.draw(range(3), seed=recipe.get("seed", 0), split=recipe.get("split", "train")), rtol=1e-6
-    )
-    plot.save(plot.plot_fields(first), out / "samples.png")
+    shown = family.draw(range(min(count, 3)), seed=recipe.get("seed", 0), split=recipe.get("split", "train"))
+    picture = report.path / "samples.png"
+    plot.save(plot.samples_figure(family.solve(shown, rtol=1e-6)), picture)
+    print(f"  drawn in {picture}")
     return 0
 
 
-def _recipe(arguments: Namespace) -> dict[str, Any]:
-    """The recipe with the options in place, and its family and solver as objects."""
+def _recipe(arguments: Namespace) -> tuple[dict[str, Any], str]:
+    """The recipe with the options in place, its family and solver as objects; and as text, every default filled in."""
     from pdekit.core.errors import ConfigError, did_you_mean
     from pdekit.samples import Source
     from pdekit.solvers import Method
-    from pdekit.train.build import Names, build
-    from pdekit.train.yamlfile import override, read_yaml
+    from pdekit.train.build import Names, build, shorten
+    from pdekit.train.yamlfile import override, read_yaml, to_yaml
 
     content = read_yaml(arguments.recipe)
     for key in ("count", "seed", "split", "rtol", "dtype"):
@@ -84,7 +87,10 @@ def _recipe(arguments: Namespace) -> dict[str, Any]:
         if content.get(key) is None:
             raise ConfigError(f"{arguments.recipe}: the key {key!r} is missing; give it there or as --{key}.")
     names = Names(tuple(arguments.allow))
-    types = {"family": Source, "solver": Method, "seed": int, "split": str, "rtol": float, "count": int,
-             "ticket_size": int, "dtype": str}  # fmt: skip
-    made = {key: build(key, types[key], names.check(content[key], types[key], key))[0] for key in content}
-    return made
+    types: dict[str, Any] = {
+        "family": Source, "solver": Method, "seed": int, "split": str, "rtol": float, "count": int,
+        "ticket_size": int, "dtype": Literal["float32", "float64"],
+    }  # fmt: skip
+    built = {key: build(key, types[key], names.check(content[key], types[key], key)) for key in content}
+    resolved = {key: built[key][1] for key in KEYS if key in built}
+    return {key: made for key, (made, _) in built.items()}, to_yaml(shorten(resolved))

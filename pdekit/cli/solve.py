@@ -132,29 +132,36 @@ def _grid(shape: tuple[int, ...], open_axes: set[int]) -> Any:
 
 def _boundaries(arguments: Namespace) -> tuple[list[Any], set[int]]:
     """Conditions as given, and the axes that they make periodic."""
-    from pdekit.core.errors import ConfigError, did_you_mean
     from pdekit.domain import SIDES as PAIRS
     from pdekit.domain import Boundary
 
-    kinds = {"dirichlet": (0, 1), "neumann": (0, 1), "robin": (2, 2), "periodic": (0, 0)}
     found, open_axes = [], set()
     for side in SIDES:
         words = arguments[f"boundary.{side}"]
-        if not words:
-            continue
-        kind, numbers = ("dirichlet", words) if isinstance(_number(words[0]), float) else (words[0], words[1:])
-        if kind not in kinds:
-            raise ConfigError(f"--boundary.{side} {kind}: no such condition. {did_you_mean(kind, kinds)}")
-        least, most = kinds[kind]
-        values = [_number(word) for word in numbers]
-        if not least <= len(values) <= most or any(isinstance(value, str) for value in values):
-            expected = "robin VALUE COEFFICIENT" if kind == "robin" else f"{kind}{' VALUE' * most}"
-            raise ConfigError(f"--boundary.{side} {' '.join(words)}: expected {expected}, with numbers.")
-        if kind == "periodic":
+        if words == ["periodic"]:
             open_axes |= {axis for axis, pair in enumerate(PAIRS) if side in pair or side == "all"}
-        else:
-            found.append(Boundary(side, kind, values[0] if values else 0.0, values[1] if kind == "robin" else None))
+        elif words:
+            found.append(Boundary(side, *_condition(side, words)))
     return found, open_axes
+
+
+def _condition(side: str, words: list[str]) -> tuple[Any, float, float | None]:
+    """Kind, value and coefficient from ``1.5``, ``neumann 0``, ``robin 0 2.5``, ...
+
+    Raises:
+        ConfigError: an unknown kind, or other numbers than it takes.
+    """
+    from pdekit.core.errors import ConfigError, did_you_mean
+
+    forms = {"dirichlet": "dirichlet VALUE", "neumann": "neumann VALUE", "robin": "robin VALUE COEFFICIENT"}
+    kind, rest = ("dirichlet", words) if isinstance(_number(words[0]), float) else (words[0], words[1:])
+    if kind not in forms:
+        raise ConfigError(f"--boundary.{side} {kind}: no such condition. {did_you_mean(kind, [*forms, 'periodic'])}")
+    values = [value for word in rest if isinstance(value := _number(word), float)]
+    most = 2 if kind == "robin" else 1
+    if len(values) != len(rest) or len(values) > most or (kind == "robin" and len(values) < 2):
+        raise ConfigError(f"--boundary.{side} {' '.join(words)}: expected {forms[kind]}, with numbers.")
+    return kind, values[0] if values else 0.0, values[1] if kind == "robin" else None
 
 
 def _number(word: str) -> float | str:

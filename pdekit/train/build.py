@@ -15,7 +15,7 @@ from torch import nn
 from pdekit.core.errors import ConfigError, PdekitError, did_you_mean
 from pdekit.train.catalogue import by_name
 
-__all__ = ["Names", "build", "did_you_mean_key"]
+__all__ = ["Names", "build", "did_you_mean_key", "shorten"]
 
 TRUSTED = ("pdekit", "torch.optim")
 """Modules whose classes a file may name; others need ``--allow MODULE``."""
@@ -158,6 +158,17 @@ def build(key: str, annotation: Any, value: Any) -> tuple[Any, Any]:
         raise ConfigError(_readable(str(error))) from error
     except (PdekitError, TypeError, ValueError) as error:
         raise ConfigError(f"{key}: {error}") from error
+
+
+def shorten(value: Any) -> Any:
+    """Class paths of pdekit as the short names that a person would write; :class:`Names` undoes it."""
+    if isinstance(value, Mapping):
+        short = {key: shorten(item) for key, item in value.items()}
+        path = value.get("class_path")
+        if isinstance(path, str) and (entry := by_name().get(path.rpartition(".")[2])) and entry.path == path:
+            short["class_path"] = entry.name
+        return short
+    return [shorten(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def did_you_mean_key(key: str, known: Mapping[str, Any]) -> str:

@@ -15,8 +15,7 @@ from pdekit.core.errors import ConfigError
 from pdekit.samples import Source
 from pdekit.solvers import Method
 from pdekit.stream import Stream
-from pdekit.train.build import Names, build, did_you_mean_key
-from pdekit.train.catalogue import by_name
+from pdekit.train.build import Names, build, did_you_mean_key, shorten
 from pdekit.train.yamlfile import override, read_yaml
 
 __all__ = ["Evaluation", "RunConfig", "TrainerSettings", "config_from", "load_config"]
@@ -175,7 +174,7 @@ def config_from(content: Mapping[str, Any], *, allow: Sequence[str] = ()) -> Run
     resolved["out"] = given["out"]
     if evaluation.split == stream.get("split", "train"):
         raise ConfigError(f"evaluation.split is {evaluation.split!r}, the split that is trained on; expected another.")
-    ordered = {key: _short(resolved[key]) for key in KEYS if resolved.get(key) is not None}
+    ordered = {key: shorten(resolved[key]) for key in KEYS if resolved.get(key) is not None}
     return RunConfig(
         family, solver, stream, task, model, optimizer, schedule, trainer, evaluation, Path(given["out"]), ordered
     )
@@ -241,17 +240,6 @@ def _fill_steps(schedule: dict[str, Any], steps: int, optimizer: Mapping[str, An
                 arguments.setdefault(key, steps)
     if "max_lr" in parameters:
         arguments.setdefault("max_lr", optimizer["init_args"]["lr"])
-
-
-def _short(value: Any) -> Any:
-    """Class paths of pdekit as the short names that a person would write."""
-    if isinstance(value, Mapping):
-        short = {key: _short(item) for key, item in value.items()}
-        path = value.get("class_path")
-        if isinstance(path, str) and (entry := by_name().get(path.rpartition(".")[2])) and entry.path == path:
-            short["class_path"] = entry.name
-        return short
-    return [_short(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _hint(key: str) -> str:
