@@ -39,7 +39,7 @@ class Firo(Policy):
         super().__init__(capacity, watermark=watermark, seed=seed)
         if repeats < 1:
             raise InputError(f"FIRO with repeats={repeats}; expected each sample to be used at least once.")
-        self.uses = int(repeats)
+        self.uses = self._repeats = int(repeats)
         self._held: list[int] = []
         self._left = np.zeros(capacity, dtype=np.int64)
         self._vacant = self._free()
@@ -52,7 +52,7 @@ class Firo(Policy):
     @property
     def unseen(self) -> int:
         """Number of occupied slots never drawn yet."""
-        return int((self._left == self.uses).sum())
+        return int((self._left == self._repeats).sum())
 
     def occupied(self) -> Slots:
         """The occupied slots."""
@@ -65,7 +65,7 @@ class Firo(Policy):
     def _put(self, count: int) -> Slots:
         slots = [self._vacant.pop() for _ in range(count)]
         self._held.extend(slots)
-        self._left[slots] = self.uses
+        self._left[slots] = self._repeats
         return np.array(slots, dtype=np.int64)
 
     def _get(self, count: int) -> Slots:

@@ -63,9 +63,19 @@ class Stream:
         InputError: settings that contradict each other.
 
     Example:
-        >>> stream = Stream(source, capacity=256, reuse=2, schedule="lockstep")  # doctest: +SKIP
-        >>> with stream:                                                         # doctest: +SKIP
+        >>> from pdekit.core.random import uniform
+        >>> from pdekit.domain import Grid
+        >>> from pdekit.samples import FieldSpec, Schema
+        >>> schema = Schema(Grid((5,)), (FieldSpec("a", "input"), FieldSpec("square", "output")))
+        >>> source = Source.from_function(
+        ...     schema,
+        ...     draw=lambda keys: {"a": torch.from_numpy(uniform(keys.named("a"), 5))},
+        ...     solve=lambda fields, rtol: {"square": fields["a"] ** 2},
+        ... )
+        >>> with Stream(source, capacity=64, reuse=2, schedule="lockstep", batch_size=4) as stream:
         ...     batch = stream.next_batch()
+        >>> batch.samples["square"].shape, batch.samples["square"].dtype
+        (torch.Size([4, 5]), torch.float32)
 
     Source:
         Meyer et al., Training deep surrogate models with large scale online learning, ICML 2023; Cassirer et al.,

@@ -48,7 +48,10 @@ class Thread(Engine):
             start = time.perf_counter()
             with self._lock:
                 self._since[number] = start
-            result = self.worker(ticket)
+            try:
+                result = self.worker(ticket)
+            except BaseException as error:  # a worker that died silently would leave the consumer waiting
+                result = Result(ticket, None, [], 0.0, error)
             with self._lock:
                 del self._since[number]
                 self._busy += time.perf_counter() - start

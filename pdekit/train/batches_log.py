@@ -1,12 +1,14 @@
 """The record of what was trained on: ``batches.csv``."""
 
 import hashlib
+import io
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback
 
+from pdekit.core.errors import PdekitError
 from pdekit.stream import Batch
 
 __all__ = ["BatchesLog"]
@@ -17,30 +19,32 @@ HEADER = b"step,indices,indices_sha256,batch_sha256\n"
 class BatchesLog(Callback):
     """Writes one line a batch: its number, its samples' numbers, and SHA-256 sums of those and of the tensors' bytes.
 
-    Two runs trained on the same data if and only if their files are equal. Each line is flushed when the batch is
+    Two runs trained on the same data if and only if their files are equal. Each line is written when the batch is
     done; a resumed run first cuts the file back to the checkpoint, so that an interrupted and resumed run leaves the
     same file as an uninterrupted one.
 
     Args:
         path: of the file; overwritten by a run that starts at its first step.
+
+    Raises:
+        PdekitError: a line cannot be written; training stops, because its record would have a hole.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._file: BinaryIO | None = None
+        self._file: io.FileIO | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the file at the first line that is still to come."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         done = trainer.fit_loop.total_batch_idx + 1
         kept = _lines_up_to(self.path, done) if done else b""
-        self._file = self.path.open("r+b" if kept else "wb")
+        self._file = self.path.open("r+b" if kept else "wb", buffering=0)
         if kept:
             self._file.truncate(len(kept))
             self._file.seek(len(kept))
         else:
             self._file.write(HEADER)
-        self._file.flush()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -49,8 +53,11 @@ class BatchesLog(Callback):
         assert self._file is not None
         numbers = " ".join(map(str, batch.indices.tolist()))
         step = trainer.fit_loop.total_batch_idx + 1
-        self._file.write(f"{step},{numbers},{_digest([batch.indices])},{_digest(_tensors(batch))}\n".encode())
-        self._file.flush()
+        line = f"{step},{numbers},{_digest([batch.indices])},{_digest(_tensors(batch))}\n"
+        try:
+            self._file.write(line.encode())
+        except OSError as error:
+            raise PdekitError(f"The record {self.path} could not be written at step {step}: {error}.") from error
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Close the file."""

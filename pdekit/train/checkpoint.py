@@ -51,7 +51,9 @@ class Checkpoints(Checkpoint):
         self._random: dict[str, Any] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Make the trainer write and read checkpoints the safe way."""
+        """Make the trainer write and read checkpoints the safe way, and clear away what a killed run left half done."""
+        for partial in self.directory.glob(f".{PATTERN}.partial"):
+            partial.unlink()
         trainer.strategy.checkpoint_io = _SafeIO()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -44,7 +44,8 @@ class StreamMonitor(Callback):
         """Print and log if it is time."""
         step = trainer.global_step
         last = step >= trainer.max_steps > 0
-        if trainer.log_every_n_steps and (step % trainer.log_every_n_steps == 0 or last):
+        interval: int = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
+        if interval and (step % interval == 0 or last):
             self._log(trainer, step)
         if time.monotonic() < self._next and not last:
             return

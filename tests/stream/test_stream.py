@@ -169,6 +169,22 @@ def test_an_exception_in_a_worker_arrives_with_its_ticket(engine):
             stream.next_batch()
 
 
+def test_a_worker_that_exits_does_not_leave_the_consumer_waiting():
+    def leave(first: int) -> float:
+        raise SystemExit("user code called exit")
+
+    with Stream(Toy(delay=leave), **SMALL) as stream, pytest.raises(TicketFailed, match="SystemExit: user code"):
+        stream.next_batch()
+
+
+def test_a_loaded_stream_can_be_saved_again_before_it_runs():
+    whole, _ = batches(20, workers=2)
+    _, state = batches(9, workers=2)
+    stream = Stream(Toy(), **SMALL, schedule="lockstep")
+    stream.load_state_dict(state)
+    assert batches(11, state=stream.state_dict())[0] == whole[9:]
+
+
 def test_close_does_not_hang_and_ends_the_threads():
     stream = Stream(Toy(delay=lambda first: 0.05), **SMALL, workers=3)
     stream._running()

@@ -106,6 +106,18 @@ def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path, limited_
     assert (tmp_path / "weights.sha256").exists()
 
 
+def test_a_record_that_cannot_be_written_stops_the_training(tmp_path, limited_file_size):
+    with pytest.raises(PdekitError, match=r"batches.csv could not be written at step \d+: .*too large"):
+        train(tmp_path, 60, every=1000)
+
+
+def test_what_a_killed_run_left_half_done_is_cleared_away(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / ".step-00000003.ckpt.partial").write_bytes(b"half")
+    train(tmp_path, 6, every=100)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000006.ckpt"]
+
+
 def test_what_could_not_be_loaded_is_not_saved(tmp_path):
     path = tmp_path / "step-00000001.ckpt"
     with pytest.raises(PdekitError, match=r"cannot be saved to .*step-00000001.ckpt"):
