@@ -4,6 +4,7 @@ from pdekit.stream.batch import Batch
 from pdekit.stream.engine import Engine
 from pdekit.stream.fifo import Fifo
 from pdekit.stream.firo import Firo
+from pdekit.stream.generate import GenerateReport, TooManyRejected, generate
 from pdekit.stream.held_out import held_out
 from pdekit.stream.inline import Inline
 from pdekit.stream.ledger import Ledger, Rejection, Ticket
@@ -24,6 +25,7 @@ __all__ = [
     "Engine",
     "Fifo",
     "Firo",
+    "GenerateReport",
     "Inline",
     "Ledger",
     "Limiter",
@@ -39,7 +41,9 @@ __all__ = [
     "Thread",
     "Ticket",
     "TicketFailed",
+    "TooManyRejected",
     "Worker",
+    "generate",
     "held_out",
     "training_precision",
 ]

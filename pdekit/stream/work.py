@@ -9,7 +9,7 @@ from pdekit.core.errors import PdekitError
 from pdekit.samples import Samples, Source
 from pdekit.stream.ledger import Rejection, Ticket
 
-__all__ = ["Result", "TicketFailed", "Worker"]
+__all__ = ["Result", "TicketFailed", "Worker", "split_rejected"]
 
 
 class TicketFailed(PdekitError):
@@ -56,13 +56,13 @@ class Worker:
             with torch.no_grad():
                 inputs = self.source.draw(ticket.indices, seed=self.seed, split=self.split, attempt=ticket.attempt)
                 samples = self.source.solve(inputs, rtol=ticket.rtol, method=ticket.method, throw=False)
-                accepted, rejected = _check(ticket, samples)
+                accepted, rejected = split_rejected(ticket, samples)
         except Exception as error:
             return Result(ticket, None, [], time.perf_counter() - start, error)
         return Result(ticket, accepted, rejected, time.perf_counter() - start)
 
 
-def _check(ticket: Ticket, samples: Samples) -> tuple[Samples, list[Rejection]]:
+def split_rejected(ticket: Ticket, samples: Samples) -> tuple[Samples, list[Rejection]]:
     """Split off the samples with a field that is not finite, or that missed their tolerance."""
     if len(samples) != ticket.count:
         raise PdekitError(f"The source returned {len(samples)} samples for {ticket.count} drawn inputs.")

@@ -1,0 +1,33 @@
+"""How a dataset file is laid out (HDF5, version 1).
+
+::
+
+    /                       attributes: format, version, pdekit (version), schema (JSON), metadata (JSON)
+    /fields/<name>          (N, *shape) float32 or float64, uncompressed; attributes role, units, description
+    /identity               attributes seed, split, attempt
+        index               (N,) int64: which samples of the split these are; rejected ones are missing here
+    /pdekit/certificate     attributes kind, method, dtype
+        value, tolerance    (N,) float64
+        iterations          (N,) int64
+
+``identity`` and ``certificate`` are there if the samples have them. The certificate describes the float64 solution;
+rounding it to float32 alone moves a residual to 1e-5..1e-3. Nothing in a file depends on the clock: the same samples
+make the same bytes, and the seconds of solving belong elsewhere.
+"""
+
+from typing import Literal
+
+__all__ = ["FORMAT", "VERSION", "StoredPrecision", "size_text"]
+
+FORMAT, VERSION = "pdekit samples", 1
+
+StoredPrecision = Literal["float32", "float64"]
+
+
+def size_text(count: float) -> str:
+    """A number of bytes as people read it."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
