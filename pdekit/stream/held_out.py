@@ -35,6 +35,19 @@ def held_out(
 
     Raises:
         NotConverged: a sample missed the tolerance; a measuring set has no holes.
+
+    Example:
+        >>> from pdekit.core.random import uniform
+        >>> from pdekit.domain import Grid
+        >>> from pdekit.samples import FieldSpec, Schema
+        >>> schema = Schema(Grid((5,)), (FieldSpec("a", "input"), FieldSpec("square", "output")))
+        >>> source = Source.from_function(
+        ...     schema,
+        ...     draw=lambda keys: {"a": torch.from_numpy(uniform(keys.named("a"), 5))},
+        ...     solve=lambda fields, rtol: {"square": fields["a"] ** 2},
+        ... )
+        >>> len(held_out(source, 40, seed=0, split="test", rtol=1e-10))
+        40
     """
     parts = []
     with torch.no_grad():

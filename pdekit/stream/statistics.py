@@ -24,6 +24,11 @@ class Statistics:
             ``reuse``: the limit, ``samples``: too few held).
         solver_waits: worker seconds without work, by cause (``unseen``: the buffer is full of unseen samples,
             ``reuse``: the limit, ``trainer``: results lay waiting while a training step ran).
+
+    Example:
+        >>> now = Statistics(100, 80, 20, 200, 600, 0, 1400, 1.5, 2.0, 2.0, {"reuse": 0.5})
+        >>> now.fill, now.fresh, now.reuse, now.rate_in, now.mean_iterations, now.trainer_stall
+        (0.8, 0.25, 3.0, 100.0, 7.0, 0.25)
     """
 
     capacity: int

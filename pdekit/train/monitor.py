@@ -1,6 +1,7 @@
 """One line that says how the training and its stream are doing."""
 
 import math
+import shutil
 import sys
 import time
 from typing import Any
@@ -74,9 +75,12 @@ class StreamMonitor(Callback):
         return self._every if self._every is not None else 0.5 if sys.stdout.isatty() else 10.0
 
     def _print(self, line: str, *, last: bool) -> None:
-        rewritten = sys.stdout.isatty()
-        start, end = ("\r\x1b[K", "\n" if last else "") if rewritten else ("", "\n")
-        print(f"{start}{line}", end=end, flush=True)
+        if not sys.stdout.isatty():
+            print(line, flush=True)
+            return
+        if not last:  # a line that wraps cannot be rewritten
+            line = line[: shutil.get_terminal_size().columns - 1]
+        print(f"\r\x1b[K{line}", end="\n" if last else "", flush=True)
 
 
 def progress_line(step: int, steps: int, loss: float, before: Statistics, now: Statistics) -> str:
