@@ -1,0 +1,110 @@
+"""Supervised learning of a solution operator from solved samples."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+
+from pdekit.samples import Samples, Schema
+from pdekit.stream import Batch
+from pdekit.train.channels import Channels
+from pdekit.train.losses import Loss, RelativeL2
+from pdekit.train.normaliser import Normaliser
+from pdekit.train.strategies import OneStep, Strategy
+from pdekit.train.surrogate import Surrogate
+
+__all__ = ["OperatorLearning"]
+
+
+class OperatorLearning(L.LightningModule):
+    """Trains a network to give the outputs of a family from its inputs.
+
+    Args:
+        model: ``(batch, *shape, inputs)`` to ``(batch, *shape, outputs)``, in normalised units.
+        schema: of the samples.
+        optimizer: makes the optimiser from the parameters.
+        schedule: makes the learning-rate schedule from the optimiser, or None; one of its steps is an optimiser step.
+        channels: which fields, in which order; those of the schema by default.
+        normaliser: fitted, or to be fitted by :meth:`fit_normaliser` before training.
+        loss: on decoded fields; :class:`RelativeL2` by default.
+        strategy: how a batch is used; :class:`OneStep` by default.
+
+    ``surrogate`` is what is trained, ready for use.
+
+    Raises:
+        InputError: the model does not fit the grid of the schema.
+
+    Example:
+        >>> from pdekit.domain import Grid
+        >>> from pdekit.nn import FNO
+        >>> from pdekit.samples import FieldSpec
+        >>> schema = Schema(Grid((9, 9)), (FieldSpec("coefficient", "input"), FieldSpec("solution", "output")))
+        >>> model = FNO(1, 1, basis="sine", modes=3, width=4, layers=1)
+        >>> task = OperatorLearning(model, schema, optimizer=lambda p: torch.optim.AdamW(p, lr=1e-3))
+        >>> samples = Samples(schema, {"coefficient": torch.rand(4, 9, 9), "solution": torch.rand(4, 9, 9)})
+        >>> task.fit_normaliser(samples)
+        >>> task.training_step(Batch(samples, torch.arange(4)), 0).shape
+        torch.Size([])
+    """
+
+    weights: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        schema: Schema,
+        *,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        schedule: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None,
+        channels: Channels | None = None,
+        normaliser: Normaliser | None = None,
+        loss: Loss | None = None,
+        strategy: Strategy | None = None,
+    ):
+        super().__init__()
+        self.surrogate = Surrogate(model, schema, channels, normaliser)
+        self.loss = loss or RelativeL2()
+        self.strategy = strategy or OneStep()
+        self.optimizer, self.schedule = optimizer, schedule
+        self.register_buffer("weights", schema.domain.quadrature().to(torch.float32), persistent=False)
+
+    def fit_normaliser(self, samples: Samples) -> None:
+        """Fit the normaliser, once, on the first fill of the reservoir.
+
+        Raises:
+            PdekitError: it is fitted already.
+        """
+        channels = self.surrogate.channels
+        self.surrogate.normaliser.fit(channels.stack_inputs(samples), channels.stack_outputs(samples))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        loss = self._loss(batch)
+        if self._trainer is not None:
+            self.log("train_loss", loss, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch of the validation set."""
+        loss = self._loss(batch)
+        if self._trainer is not None:
+            self.log("validation_loss", loss, batch_size=len(batch))
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser, and the schedule in optimiser steps."""
+        optimizer = self.optimizer(self.surrogate.model.parameters())
+        if self.schedule is None:
+            return {"optimizer": optimizer}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
+        }
+
+    def _loss(self, batch: Batch) -> Tensor:
+        channels = self.surrogate.channels
+        inputs, outputs = channels.stack_inputs(batch.samples), channels.stack_outputs(batch.samples)
+        prediction, truth = self.strategy.step(self.surrogate, inputs, outputs)
+        return self.loss(prediction, truth, self.weights)

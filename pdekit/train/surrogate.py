@@ -1,0 +1,313 @@
+"""A trained network that stands in for a family's solver, and the folder it is kept in."""
+
+import inspect
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pdekit.core.errors import InputError
+from pdekit.samples import Inputs, Samples, Schema
+from pdekit.train.channels import Channels
+from pdekit.train.normaliser import Normaliser
+
+__all__ = ["Surrogate", "load"]
+
+FORMAT = 1
+DESCRIPTION, WEIGHTS = "surrogate.json", "weights.safetensors"
+TRUSTED = ("pdekit.nn",)
+"""Modules whose classes a model folder may name; others need ``allow``."""
+
+
+class Surrogate(nn.Module):
+    """A network with all it needs to take a family's inputs and give its outputs.
+
+    Args:
+        model: ``(batch, *shape, inputs)`` to ``(batch, *shape, outputs)``, in normalised units. To be saved it must
+            have ``arguments``, the constructor's as plain containers.
+        schema: of the samples it is trained on.
+        channels: which fields, in which order; those of the schema by default.
+        normaliser: fitted now or later, before the first use.
+
+    The outputs are what the network gives: boundary values are not repaired. A model with ``resolution_free = True``
+    predicts on any grid of the same box.
+
+    Raises:
+        InputError: the model does not fit the grid of the schema.
+
+    Example:
+        >>> import pdekit as pk
+        >>> from pdekit.samples import FieldSpec
+        >>> schema = Schema(pk.Grid((9, 9)), (FieldSpec("coefficient", "input"), FieldSpec("solution", "output")))
+        >>> normaliser = Normaliser(1, 1).fit(torch.rand(4, 9, 9, 1), torch.rand(4, 9, 9, 1))
+        >>> model = pk.nn.FNO(1, 1, basis="sine", modes=3, width=4, layers=1)
+        >>> surrogate = Surrogate(model, schema, normaliser=normaliser)
+        >>> fine = Inputs(schema.with_domain(pk.Grid((17, 17))), {"coefficient": torch.rand(2, 17, 17)})
+        >>> surrogate.predict(fine)["solution"].shape
+        torch.Size([2, 17, 17])
+        >>> surrogate.save("model")
+        >>> same = pk.load("model").predict(fine)["solution"]
+        >>> torch.equal(same, surrogate.predict(fine)["solution"])
+        True
+    """
+
+    def __init__(
+        self, model: nn.Module, schema: Schema, channels: Channels | None = None, normaliser: Normaliser | None = None
+    ):
+        super().__init__()
+        self.schema = schema
+        self.channels = channels or Channels.of(schema)
+        self.model = model
+        self.normaliser = normaliser or Normaliser(len(self.channels.inputs), len(self.channels.outputs))
+        self._check_grid(schema)
+
+    def forward(self, x: Float[Tensor, "batch *shape inputs"]) -> Float[Tensor, "batch *shape outputs"]:
+        """Stacked physical inputs to stacked physical outputs; differentiable."""
+        return self.normaliser.decode(self.model(self.normaliser.encode(x)))
+
+    @torch.no_grad()
+    def predict(self, inputs: Inputs, *, batch_size: int = 32) -> Samples:
+        """Outputs of a batch of inputs.
+
+        Args:
+            inputs: on the grid trained on, or on another of the same box if the model is resolution-free.
+            batch_size: samples at a time.
+
+        Returns:
+            The inputs with predicted outputs, in the precision and on the device of the inputs, without certificate.
+
+        Raises:
+            InputError: another grid, box, boundary condition or set of fields than the model was made for.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size={batch_size}; expected at least 1.")
+        self._check_inputs(inputs)
+        training, like = self.training, self.normaliser.input_mean
+        self.eval()
+        try:
+            parts = [
+                self(self.channels.stack_inputs(inputs[k : k + batch_size]).to(like.device))
+                for k in range(0, len(inputs), batch_size)
+            ]
+        finally:
+            self.train(training)
+        given = {name: inputs[name] for name in inputs.schema.inputs}
+        target = given[self.channels.inputs[0]]
+        predicted = self.channels.split_outputs(torch.cat(parts).to(target))
+        return Samples(inputs.schema, {**given, **predicted}, inputs.identity)
+
+    def save(self, directory: str | Path) -> None:
+        """Write a folder for :func:`pdekit.load`: weights as safetensors, everything else as JSON, no code.
+
+        The folder appears under its name only when it is complete; a surrogate saved there before is replaced.
+
+        Raises:
+            InputError: the model has no ``arguments``, or the place is taken by something else.
+            OSError: the disk is full or not writable; nothing is left behind.
+        """
+        directory = Path(directory)
+        if directory.exists() and not (directory / DESCRIPTION).is_file():
+            raise InputError(f"{directory} exists and is no saved surrogate, so it was not touched; give another name.")
+        text = json.dumps(self._description(), indent=1) + "\n"
+        tensors = {name: values.detach().cpu().contiguous() for name, values in self.state_dict().items()}
+        partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
+        old = directory.with_name(f".{directory.name}.old-{os.getpid()}")
+        try:
+            partial.mkdir(parents=True)
+            save_file(tensors, partial / WEIGHTS)
+            (partial / DESCRIPTION).write_text(text)
+            if directory.exists():
+                directory.rename(old)
+            partial.rename(directory)
+        except (OSError, SafetensorError) as error:
+            if old.exists() and not directory.exists():
+                old.rename(directory)
+            raise OSError(f"Saving the surrogate to {directory} failed: {error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _description(self) -> dict[str, Any]:
+        import pdekit
+
+        cls = type(self.model)
+        arguments = getattr(self.model, "arguments", None)
+        if not isinstance(arguments, dict):
+            raise InputError(
+                f"{cls.__name__} cannot be saved: it has no `arguments`. Keep the constructor's arguments there, as a "
+                "dictionary of numbers, strings and lists, so that the model can be built again."
+            )
+        description = {
+            "format": FORMAT,
+            "kind": "surrogate",
+            "pdekit": pdekit.__version__,
+            "model": {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": arguments},
+            "schema": self.schema.to_json(),
+            "channels": asdict(self.channels),
+        }
+        try:
+            json.dumps(description)
+        except TypeError as error:
+            raise InputError(f"{cls.__name__}.arguments cannot be written as JSON: {error}.") from error
+        return description
+
+    def _check_grid(self, schema: Schema) -> None:
+        grid, closed = schema.domain, getattr(self.model, "closed", None)
+        if closed is None:
+            return
+        if len(closed) != grid.dim:
+            raise InputError(f"The model is made for {len(closed)} dimensions; the grid has {grid.dim}.")
+        for axis, (model, stored) in enumerate(zip(closed, grid.closed_axes, strict=True)):
+            if model and not stored:
+                raise InputError(
+                    f"Axis {axis} of the grid is open (periodic), but the model expects both ends to be stored; give "
+                    'the model basis="fourier" without padding on this axis.'
+                )
+            if stored and not model:
+                raise InputError(
+                    f"Axis {axis} of the grid is closed (both ends stored), but the model has an unpadded Fourier "
+                    'basis there, which would take both ends for one point; give it basis="sine" (Dirichlet), '
+                    '"cosine" (Neumann), or a padding such as 0.125.'
+                )
+
+    def _check_inputs(self, inputs: Inputs) -> None:
+        given, known = inputs.schema, self.schema
+        for name in self.channels.inputs:
+            inputs[name]
+        for name in self.channels.outputs:
+            given.field(name)
+        self._check_grid(given)
+        if given.domain.box != known.domain.box:
+            raise InputError(
+                f"The inputs live on the box {given.domain.box}; the model was made for {known.domain.box}."
+            )
+        if given.boundaries != known.boundaries:
+            raise InputError(
+                f"The inputs have the boundary conditions {given.boundaries}; the model was made for "
+                f"{known.boundaries}."
+            )
+        if given.domain.shape != known.domain.shape and not getattr(self.model, "resolution_free", False):
+            raise InputError(
+                f"The inputs have {given.domain.shape} points; {type(self.model).__name__} is tied to the "
+                f"{known.domain.shape} it was trained on."
+            )
+
+
+def load(directory: str | Path, *, device: torch.device | str = "cpu", allow: Sequence[str] = ()) -> Surrogate:
+    """Load what :meth:`Surrogate.save` wrote. No code from the folder runs, whoever made it.
+
+    Args:
+        directory: the folder, such as ``runs/quickstart/model``.
+        device: where the weights go.
+        allow: modules beside ``pdekit.nn`` whose model classes may be built.
+
+    Returns:
+        The surrogate, in evaluation mode.
+
+    Raises:
+        InputError: no such folder, a pickle in place of the weights, a class that is not allowed, or weights that do
+            not belong to the model.
+    """
+    directory = Path(directory)
+    description = _read_description(directory)
+    try:
+        model_class = _model_class(description["model"]["class_path"], tuple(allow))
+        arguments = dict(description["model"]["init_args"])
+        schema = Schema.from_json(description["schema"])
+        channels = Channels(*(tuple(description["channels"][key]) for key in ("inputs", "outputs")))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{directory / DESCRIPTION} is incomplete: {error!r}.") from error
+
+    def build() -> Surrogate:
+        try:
+            return Surrogate(model_class(**arguments), schema, channels)
+        except (TypeError, RuntimeError, OverflowError) as error:
+            raise InputError(
+                f"{directory / DESCRIPTION}: {model_class.__name__} refuses its arguments: {error}"
+            ) from error
+
+    with torch.device("meta"):  # shapes without memory: a forged file must not make us allocate what it likes
+        shapes = {name: tuple(values.shape) for name, values in build().state_dict().items()}
+    tensors = _read_weights(directory / WEIGHTS, shapes)
+    surrogate = build()
+    surrogate.load_state_dict(tensors)
+    return surrogate.to(device).eval()
+
+
+def _read_description(directory: Path) -> dict[str, Any]:
+    path = directory / DESCRIPTION
+    if directory.is_file():
+        raise InputError(f"{directory} is a file; expected the folder of a saved surrogate. {_what_it_is(directory)}")
+    if not path.is_file():
+        inside = directory / "model"
+        hint = f" Did you mean {inside}?" if (inside / DESCRIPTION).is_file() else ""
+        raise InputError(f"{directory} holds no saved surrogate ({DESCRIPTION} is missing).{hint}")
+    try:
+        description = json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no JSON: {error}. {_what_it_is(path)}") from error
+    if not isinstance(description, dict) or description.get("kind") != "surrogate":
+        raise InputError(f"{path} describes no surrogate.")
+    if description.get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {description.get('format')!r}; this pdekit reads {FORMAT}. It was written by pdekit "
+            f"{description.get('pdekit', '?')}."
+        )
+    return description
+
+
+def _model_class(class_path: str, allow: tuple[str, ...]) -> type[nn.Module]:
+    if not isinstance(class_path, str) or not all(part.isidentifier() for part in class_path.split(".")):
+        raise InputError(f"The model class {class_path!r} is no class path.")
+    if not any(class_path.startswith(module + ".") for module in TRUSTED + allow):
+        raise InputError(
+            f"The model class {class_path} is outside {' and '.join(TRUSTED + allow)}, and importing it would run its "
+            f"code. If you trust it, pass allow=[{class_path.rpartition('.')[0]!r}]."
+        )
+    module, _, name = class_path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"There is no class {class_path} in this installation: {error}.") from error
+    if not inspect.isclass(found) or not issubclass(found, nn.Module):
+        raise InputError(f"{class_path} is no model: expected a subclass of torch.nn.Module.")
+    return found
+
+
+def _read_weights(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The tensors of a safetensors file whose header agrees with the model's names and shapes."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            for name in sorted({*stored, *shapes}):
+                if stored.get(name) != shapes.get(name):
+                    raise InputError(
+                        f"{path} does not belong to the model in {DESCRIPTION}: {name} has shape {stored.get(name)} in "
+                        f"the file and {shapes.get(name)} in the model."
+                    )
+            return {name: file.get_tensor(name) for name in stored}
+    except SafetensorError as error:
+        raise InputError(f"{path} is no safetensors file ({error}). {_what_it_is(path)}") from error
+
+
+def _what_it_is(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start.startswith((b"PK", b"\x80")):
+        return (
+            "It is a pickle, as torch.save writes, which could run any code when loaded, so it is refused; save the "
+            "model with Surrogate.save."
+        )
+    return "It may be cut off or damaged."
