@@ -1,12 +1,14 @@
 """What a solve returns, and what it raises."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pdekit.core.errors import PdekitError
 
@@ -51,7 +53,7 @@ _REASONS = tuple(Reason)
 _CODES = {reason: code for code, reason in enumerate(_REASONS)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Solution:
     """The solution of a batch of linear systems and how it was reached; print it for a report.
 
@@ -101,6 +103,27 @@ class Solution:
             lines.append(f"  failed      {_listed(indices)}: {reason.value}")
         return "\n".join(lines)
 
+    __repr__ = __str__
+
+    @staticmethod
+    def cat(parts: "Sequence[Solution]") -> "Solution":
+        """The systems of several solutions with one batch axis each, in order; seconds are summed."""
+        steps = max(len(part.history) for part in parts)
+        histories = [pad(part.history, (0, 0, 0, steps - len(part.history)), value=torch.nan) for part in parts]
+        return Solution(
+            x=torch.cat([torch.as_tensor(part.x) for part in parts]),
+            converged=torch.cat([part.converged for part in parts]),
+            residual=torch.cat([part.residual for part in parts]),
+            tolerance=torch.cat([part.tolerance for part in parts]),
+            iterations=torch.cat([part.iterations for part in parts]),
+            reason=np.concatenate([part.reason for part in parts]),
+            history=torch.cat(histories, dim=1),
+            setup_seconds=sum(part.setup_seconds for part in parts),
+            solve_seconds=sum(part.solve_seconds for part in parts),
+            method="; ".join(dict.fromkeys(part.method for part in parts)),
+            nullspace=parts[0].nullspace,
+        )
+
 
 class NotConverged(PdekitError):
     """Some systems missed their tolerance; ``solution`` holds everything that was reached.
@@ -108,7 +131,7 @@ class NotConverged(PdekitError):
     Example:
         >>> from pdekit.solvers import CG, solve
         >>> try:
-        ...     solve(np.diag([1.0, 2.0, 3.0]), np.ones(3), CG(max_iterations=1))
+        ...     solve(np.array([[2.0, 1.0], [1.0, 3.0]]), np.ones(2), CG(max_iterations=1))
         ... except NotConverged as error:
         ...     print(int(error.solution.iterations))
         1

@@ -11,12 +11,13 @@ from torch.nn.functional import pad
 
 from pdekit.core.checks import check_finite, check_positive, check_shape, first_index
 from pdekit.core.errors import InputError
-from pdekit.domain import SIDES, Boundary, Grid, resolve_boundaries
+from pdekit.domain import SIDES, Boundary, Grid
 from pdekit.domain.boundary import BoundaryValue
+from pdekit.solvers.operators.layout import Layout
 from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.system import LinearSystem
 
-__all__ = ["FieldLike", "Mean", "diffusion"]
+__all__ = ["FieldLike", "Mean", "diffusion", "on_side"]
 
 FieldLike = Shaped[Tensor, "..."] | np.ndarray | float
 Mean = Literal["harmonic", "arithmetic"]
@@ -66,7 +67,7 @@ def diffusion(
     Source:
         Eymard, Gallouet, Herbin, "Finite volume methods", Handbook of Numerical Analysis VII, 2000.
     """
-    layout = _Layout(grid, resolve_boundaries(grid, boundaries))
+    layout = Layout(grid, boundaries)
     dim = grid.dim
     a = _at_nodes("coefficient", coefficient, grid, None)
     check_positive("coefficient", a)
@@ -84,7 +85,7 @@ def diffusion(
     for k, end, side in layout.sides():
         if side.kind == "periodic":
             continue
-        value = given[side.where] = _on_side(side.where, "value", side.value, grid, k, a)
+        value = given[side.where] = on_side(side.where, "value", side.value, grid, k, a)
         if side.kind == "dirichlet":
             if not _is_zero(value):
                 conductance = faces[k].select(k - dim, -end)
@@ -96,82 +97,34 @@ def diffusion(
         if not _is_zero(value):
             rhs = _add(rhs, k - dim, end, conductance * layout.restrict(value, without=k))
         if side.coefficient is not None:
-            leak = _on_side(side.where, "coefficient", side.coefficient, grid, k, a)
+            leak = on_side(side.where, "coefficient", side.coefficient, grid, k, a)
             _check_not_negative(f"coefficient of the robin side {side.where!r}", leak)
             sink = a.new_zeros(layout.lattice) if sink is None else sink
             sink = _add(sink, k - dim, end, conductance * layout.restrict(leak, without=k))
     operator = _operator(faces, sink, layout)
     batch = torch.broadcast_shapes(operator.batch_shape, rhs.shape[:-dim])
     rhs = rhs.expand(*batch, *layout.lattice).reshape(*batch, -1)
-    return LinearSystem(operator, rhs, _Restore(layout, given), layout.reduce)
-
-
-class _Layout:
-    """Which nodes of a grid are unknowns under given boundary conditions, and what part of a cell each owns."""
-
-    def __init__(self, grid: Grid, resolved: dict[str, Boundary]):
-        self.grid = grid
-        self.resolved = resolved
-        self.spans: list[slice] = []
-        for axis in range(grid.dim):
-            eliminated = [resolved[name].kind == "dirichlet" for name in SIDES[axis]]
-            self.spans.append(slice(int(eliminated[0]), grid.shape[axis] - int(eliminated[1])))
-        self.lattice = tuple(span.stop - span.start for span in self.spans)
-
-    def sides(self) -> list[tuple[int, int, Boundary]]:
-        """Axis, end (0 or 1) and condition of each side."""
-        return [(k, end, self.resolved[SIDES[k][end]]) for k in range(self.grid.dim) for end in (0, 1)]
-
-    def natural(self, axis: int) -> list[int]:
-        """The ends of an axis whose nodes are unknowns with half a cell."""
-        return [end for k, end, side in self.sides() if k == axis and side.kind in ("neumann", "robin")]
-
-    def share(self, like: Tensor, without: int | None = None) -> Tensor | None:
-        """The part of a full cell that each unknown owns, or of the face normal to one axis; None where all is 1."""
-        total = None
-        axes = [k for k in range(self.grid.dim) if k != without]
-        for place, k in enumerate(axes):
-            if ends := self.natural(k):
-                line = like.new_ones(self.lattice[k])
-                for end in ends:
-                    line[-end] = 0.5
-                line = line.reshape(-1, *(1,) * (len(axes) - 1 - place))
-                total = line if total is None else total * line
-        return total
-
-    def restrict(self, field: Tensor, without: int | None = None) -> Tensor:
-        """The entries at unknowns of values at all nodes, or of values on a side normal to one axis."""
-        spans = tuple(span for k, span in enumerate(self.spans) if k != without)
-        return field[(..., *spans)] if spans else field
-
-    def reduce(self, u: Float[Tensor, "*batch_and_shape"]) -> Float[Tensor, "*batch n"]:
-        """From a field to its unknowns."""
-        check_shape("the field", u, self.grid.shape)
-        inner = self.restrict(u)
-        return inner.reshape(*inner.shape[: -self.grid.dim], -1)
+    share = None if volume is None else volume.expand(layout.lattice).flatten()
+    return LinearSystem(operator, rhs, _Restore(layout, given), layout.reduce, share)
 
 
 class _Restore:
     """From the unknowns back to the field with its Dirichlet values filled in."""
 
-    def __init__(self, layout: _Layout, given: dict[str, Tensor]):
+    def __init__(self, layout: Layout, given: dict[str, Tensor]):
         self.layout, self.given = layout, given
 
     def __call__(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch_and_shape"]:
         layout, dim = self.layout, self.layout.grid.dim
-        field = x.reshape(*x.shape[:-1], *layout.lattice)
+        field = layout.embed(x.reshape(*x.shape[:-1], *layout.lattice))
         fixed = [(k, end, self.given[side.where]) for k, end, side in layout.sides() if side.kind == "dirichlet"]
-        if not fixed:
-            return field
-        widths = [(span.start, n - span.stop) for span, n in zip(layout.spans, layout.grid.shape, strict=True)]
-        field = pad(field, [w for pair in reversed(widths) for w in pair])
-        for k, end, value in fixed:
-            if not _is_zero(value):
+        if not all(_is_zero(value) for _, _, value in fixed):
+            for k, end, value in fixed:
                 field.select(k - dim, -end).copy_(value)
         return field
 
 
-def _faces(a: Tensor, layout: _Layout, axis: int, mean: Mean) -> Tensor:
+def _faces(a: Tensor, layout: Layout, axis: int, mean: Mean) -> Tensor:
     """Conductances along one axis, as :class:`Stencil` takes them."""
     dim, n, h = layout.grid.dim, layout.grid.shape[axis], layout.grid.spacing[axis]
     spans = tuple(slice(None) if k == axis else span for k, span in enumerate(layout.spans))
@@ -198,14 +151,13 @@ def _faces(a: Tensor, layout: _Layout, axis: int, mean: Mean) -> Tensor:
     return faces
 
 
-def _operator(faces: list[Tensor], sink: Tensor | None, layout: _Layout) -> Stencil:
+def _operator(faces: list[Tensor], sink: Tensor | None, layout: Layout) -> Stencil:
     dim = layout.grid.dim
     if sink is not None:
         batch = torch.broadcast_shapes(faces[0].shape[:-dim], sink.shape[:-dim])
         faces = [face.expand(*batch, *face.shape[-dim:]) for face in faces]
         sink = sink.expand(*batch, *layout.lattice)
-    kinds = {side.kind for _, _, side in layout.sides()}
-    grounded = True if "dirichlet" in kinds else (False if sink is None else None)
+    grounded = True if layout.grounded else (False if sink is None else None)
     periodic = [not closed for closed in layout.grid.closed_axes]
     return Stencil(faces, sink, periodic, layout.grid, grounded)
 
@@ -230,8 +182,8 @@ def _at_nodes(name: str, given: FieldLike, grid: Grid, like: Tensor | None) -> T
     return values.to(torch.float64)
 
 
-def _on_side(where: str, what: str, given: BoundaryValue, grid: Grid, axis: int, like: Tensor) -> Tensor:
-    """A float64 tensor of values on a side, ``(*batch, *side)``."""
+def on_side(where: str, what: str, given: BoundaryValue, grid: Grid, axis: int, like: Tensor) -> Tensor:
+    """Values of a boundary condition on a side, ``(*batch, *side)`` in the precision and on the device of ``like``."""
     name = f"{what} of the side {where!r}"
     shape = tuple(n for k, n in enumerate(grid.shape) if k != axis)
     if isinstance(given, int | float):

@@ -1,0 +1,198 @@
+"""What every family of problems offers."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from pdekit.core.checks import check_finite, check_positive, check_shape
+from pdekit.core.random import Keys
+from pdekit.domain import Boundary, Grid
+from pdekit.families.memory import bytes_of
+from pdekit.families.residual import Residual
+from pdekit.fields import RandomField
+from pdekit.samples import Certificate, Identity, Inputs, Samples, Source
+from pdekit.solvers import Auto, LinearSystem, Method, NotConverged, Solution, solve
+
+__all__ = ["ArrayLike", "Family"]
+
+ArrayLike = Shaped[Tensor, "..."] | np.ndarray
+
+
+class Family(Source):
+    """Problems of one PDE on one grid: draws random inputs, turns them into equations, solves them with certificates.
+
+    A subclass is a frozen dataclass of JSON-able arguments, ``grid`` among them. It gives the schema, the random field
+    behind each input (:meth:`random_fields`), the equations (:meth:`equations`) and their :meth:`residual`.
+    """
+
+    grid: Grid
+
+    @abstractmethod
+    def random_fields(self) -> Mapping[str, RandomField]:
+        """The random field behind each input, by its name."""
+
+    @abstractmethod
+    def equations(self, inputs: Inputs) -> LinearSystem:
+        """The linear systems of a batch of inputs."""
+
+    @property
+    def output(self) -> str:
+        """Name of the field solved for."""
+        return self.schema.outputs[0]
+
+    def draw(self, indices: Sequence[int], *, seed: int, split: str = "train", attempt: int = 0) -> Inputs:
+        """Inputs of the samples with these numbers.
+
+        Args:
+            indices: sample numbers, not negative.
+            seed: of the whole experiment.
+            split: ``train``, ``validation``, ``test`` or any other word: its own stream of samples.
+            attempt: 0, or the number of the redraw.
+
+        Returns:
+            float64 fields that are bit-exact functions of (seed, split, index, attempt) and the name of the field.
+
+        Raises:
+            InputError: a negative or fractional index, a seed out of range.
+        """
+        numbers = [int(index) for index in indices]
+        keys = Keys(seed, split, numbers, attempt)
+        drawn = {name: field.sample(keys.named(name), self.grid) for name, field in self.random_fields().items()}
+        return Inputs(self.schema, drawn, Identity(seed, split, torch.tensor(numbers, dtype=torch.int64), attempt))
+
+    def system(self, inputs: Inputs) -> LinearSystem:
+        """The linear systems of a batch, differentiable with respect to the inputs.
+
+        Args:
+            inputs: a batch, drawn here or made of the user's own fields.
+
+        Returns:
+            Matrices, right-hand sides and the way back to fields. Where the solution is determined only up to a
+            constant, ``restore`` gives it the mean 0 over the domain.
+
+        Raises:
+            InputError: a field that the equations refuse, with the index of the culprit.
+        """
+        system = self.equations(inputs)
+        if system.operator.nullspace is None:
+            return system
+        weights = self.grid.quadrature(device=system.rhs.device) / self.grid.volume
+        axes = tuple(range(-self.grid.dim, 0))
+
+        def restore(x: Tensor) -> Tensor:
+            u = system.restore(x)
+            return u - (u * weights).sum(axes, keepdim=True)
+
+        return replace(system, restore=restore)
+
+    @abstractmethod
+    def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
+        """By how much a field misses the equations, in their own discretisation; differentiable.
+
+        Args:
+            u: ``(batch, *shape)``.
+            inputs: the batch that it should solve.
+
+        Raises:
+            InputError: a shape that does not fit.
+        """
+
+    def solve(
+        self,
+        inputs: Inputs,
+        *,
+        rtol: float,
+        method: Method | None = None,
+        guess: Samples | None = None,
+        memory: str | int | None = None,
+        throw: bool = True,
+    ) -> Samples:
+        """Solve a batch; every sample gets a certificate of its residual.
+
+        Args:
+            inputs: a batch.
+            rtol: relative tolerance on ``||b - A x||_2``, recomputed in float64 from the solution.
+            method: a solver method; None means :class:`Auto`.
+            guess: samples whose outputs to start from.
+            memory: budget such as ``2GiB`` for the working arrays; a larger batch is solved in parts.
+            throw: raise where a sample misses the tolerance, instead of returning it not accepted.
+
+        Raises:
+            InputError: a field that the equations refuse, with the index of the culprit; a budget that is none.
+            NotConverged: a sample missed the tolerance and ``throw`` is set.
+        """
+        count = len(inputs)
+        rows = count if memory is None else max(1, bytes_of(memory) // (8 * self.grid.size * _ARRAYS))
+        parts = [slice(start, min(start + rows, count)) for start in range(0, count, max(rows, 1))] or [slice(0, 0)]
+        fields, solutions = [], []
+        with torch.no_grad():
+            for part in parts:
+                some = inputs if len(parts) == 1 else inputs[part]
+                system = self.system(some)
+                x0 = None if guess is None else system.reduce(guess[part][self.output].to(system.rhs))
+                solution = solve(system.operator, system.rhs, method or Auto(), rtol=rtol, x0=x0, throw=False)
+                solutions.append(solution)
+                fields.append(system.restore(torch.as_tensor(solution.x)))
+        whole = solutions[0] if len(parts) == 1 else Solution.cat(solutions)
+        if throw and not bool(whole.converged.all()):
+            raise NotConverged(whole)
+        u = fields[0] if len(parts) == 1 else torch.cat(fields)
+        return Samples(inputs.schema, {**inputs.fields, self.output: u}, inputs.identity, _certificate(whole))
+
+    def describe(self) -> dict[str, Any]:
+        """Plain containers from which the family can be made again, as a configuration file names it."""
+        return plain(self)
+
+    def _own_fields(self, given: Mapping[str, ArrayLike], positive: Sequence[str] = ()) -> Inputs:
+        """A user's own fields as inputs, checked, with one leading batch axis, in float64."""
+        checked = {}
+        for name, values in given.items():
+            tensor = torch.as_tensor(values)
+            check_shape(name, tensor, self.grid.shape)
+            (check_positive if name in positive else check_finite)(name, tensor)
+            tensor = tensor.unsqueeze(0) if tensor.ndim == self.grid.dim else tensor
+            checked[name] = tensor.to(torch.float64)
+        count = max(len(values) for values in checked.values())
+        return Inputs(self.schema, {n: v.expand(count, *v.shape[1:]) if len(v) == 1 else v for n, v in checked.items()})
+
+
+_ARRAYS = 24
+"""Grid-sized float64 arrays per sample at the peak: faces, their making, iterates, the samples themselves."""
+
+
+def _certificate(solution: Solution) -> Certificate:
+    count = max(len(solution.residual), 1)
+    return Certificate(
+        kind="residual",
+        value=solution.residual,
+        tolerance=solution.tolerance,
+        iterations=solution.iterations,
+        seconds=torch.full_like(solution.residual, (solution.setup_seconds + solution.solve_seconds) / count),
+        method=solution.method,
+        dtype="float64",
+    )
+
+
+def plain(value: Any) -> Any:
+    """Numbers, words, lists and dictionaries that say what a value is."""
+    if isinstance(value, RandomField):
+        return value.describe()
+    if isinstance(value, Family):
+        arguments = {f.name: plain(getattr(value, f.name)) for f in fields(value)} if is_dataclass(value) else {}
+        return {
+            "class_path": f"{type(value).__module__.rsplit('.', 1)[0]}.{type(value).__name__}",
+            "init_args": arguments,
+        }
+    if isinstance(value, Grid | Boundary):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if value is None or isinstance(value, int | float | str):
+        return value
+    return f"<{type(value).__name__}>"
