@@ -179,12 +179,12 @@ class NormalLattice:
     def __init__(self, shape: tuple[int, ...]):
         self.padded = (shape[0] + shape[0] % 2, *shape[1:])
         inner = np.indices((1, *shape[1:], *(1,) * (3 - len(shape)))).reshape(3, -1).astype(np.uint64)
-        self._counters = tuple(np.ascontiguousarray(c) for c in inner)
+        self._c0, self._c1, self._c2 = (np.ascontiguousarray(c) for c in inner)
 
     def fill(self, key: np.uint64, out: FloatArray) -> None:
         """Write the numbers of one key into ``out``, float64 of shape ``padded``, contiguous."""
         pairs = out.reshape(out.shape[0] // 2, 2, -1)
-        _fill_normal(key, *self._counters, pairs[:, 0], pairs[:, 1])
+        _fill_normal(key, self._c0, self._c1, self._c2, pairs[:, 0], pairs[:, 1])
 
 
 def for_each(task: Callable[[int], None], count: int, seconds: float) -> None:

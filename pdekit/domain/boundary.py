@@ -89,9 +89,9 @@ def resolve_boundaries(grid: Grid, boundaries: Sequence[Boundary] = ()) -> dict[
                 default = Boundary(name, "periodic")
             found = named.get(name, default)
             if (found.kind == "periodic") != (not grid.closed_axes[axis]):
-                expected = "closed" if found.kind != "periodic" else "open (closed=False)"
+                expected = "a closed" if found.kind != "periodic" else "an open (closed=False)"
                 raise InputError(
-                    f"The side {name!r} is {found.kind}, which needs an {expected} axis {AXES[axis]}; "
+                    f"The side {name!r} is {found.kind}, which needs {expected} axis {AXES[axis]}; "
                     f"the grid has closed={grid.closed_axes}."
                 )
             resolved[name] = Boundary(name, found.kind, found.value, found.coefficient)

@@ -59,8 +59,8 @@ class Grid:
         for k in range(dim):
             least = 3 if closed[k] else 2
             if shape[k] < least:
-                kind = "closed" if closed[k] else "open"
-                raise InputError(f"Grid axis {AXES[k]} has {shape[k]} points; a {kind} axis needs at least {least}.")
+                kind = "a closed" if closed[k] else "an open"
+                raise InputError(f"Grid axis {AXES[k]} has {shape[k]} points; {kind} axis needs at least {least}.")
             low, high = box[k]
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise InputError(f"Grid box along {AXES[k]} is ({low}, {high}); expected finite ends, the lower first.")

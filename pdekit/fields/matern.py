@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from scipy.special import gammaln, kv
 from torch import Tensor
 
@@ -95,7 +95,8 @@ def matern_correlation(distance: npt.ArrayLike, length: float, smoothness: float
 
 def _enlarged(field: Matern, box: Box) -> Box:
     """The box with its upper ends moved out."""
-    reach = brentq(lambda r: matern_correlation(r, 1.0, field.smoothness) - _FORGOTTEN, 1e-3, 100.0) * field.length
+    excess = lambda r: matern_correlation(r, 1.0, field.smoothness) - _FORGOTTEN  # noqa: E731
+    reach = root_scalar(excess, bracket=(1e-3, 100.0)).root * field.length
     return tuple((low, high + reach) for low, high in box)
 
 

@@ -72,10 +72,10 @@ def wave_numbers(basis: Basis, modes: int, length: float) -> FloatArray:
     2 pi k / L twice, for the cosine and the sine, k = 1..modes/2.
     """
     if basis == "neumann":
-        return math.pi / length * np.arange(modes)
+        return math.pi / length * np.arange(modes, dtype=np.float64)
     if basis == "dirichlet":
-        return math.pi / length * np.arange(1, modes + 1)
-    return 2 * math.pi / length * ((np.arange(1 + 2 * (modes // 2)) + 1) // 2)
+        return math.pi / length * np.arange(1, modes + 1, dtype=np.float64)
+    return 2 * math.pi / length * ((np.arange(1 + 2 * (modes // 2), dtype=np.float64) + 1) // 2)
 
 
 def sample_series(

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import h5py
 import numpy as np
@@ -65,7 +65,7 @@ def read(path: str | Path) -> Samples:
             value, tolerance = (_array(file, f"pdekit/certificate/{n}", "f", (), count) for n in ("value", "tolerance"))
             iterations = _array(file, "pdekit/certificate/iterations", "iu", (), count).to(torch.int64)
             seconds = torch.full_like(value, float("nan"))
-            certificate = Certificate(kind, value, tolerance, iterations, seconds, method, dtype)
+            certificate = Certificate(cast(CertificateKind, kind), value, tolerance, iterations, seconds, method, dtype)
         return Samples(schema, fields, identity, certificate)
 
 

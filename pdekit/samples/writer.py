@@ -155,7 +155,7 @@ class DatasetWriter:
 
     def _extend(self, name: str, rows: slice, values: np.ndarray) -> None:
         file = self._open_file()
-        dataset = file[name] if name in file else self._dataset(name, values.shape[1:], values.dtype)
+        dataset: Any = file[name] if name in file else self._dataset(name, values.shape[1:], values.dtype)
         dataset.resize(rows.stop, axis=0)
         if len(values):
             dataset[rows] = values
