@@ -1,6 +1,6 @@
 """Compiled set-up of a hierarchy's levels from conductances in natural order."""
 
-from numba import njit, uint64
+from numba import uint64
 
 from pdekit.kernels.lattice import fill, jit, position, wrap
 from pdekit.kernels.layout import (
@@ -62,15 +62,15 @@ def invert_diagonal(w, t):
 
 
 @jit
-def assemble(faces, starts, sink, sink_start, has_sink, w, t, place, flips):
-    """Level arrays from conductances in natural order (tuples with an entry for each axis)."""
+def assemble(arrays, starts, has_sink, w, t, place, flips):
+    """Level arrays from conductances in natural order: faces by axis, then the sink."""
     first_axis = 0 if t[BLOCKS] == 8 else 1
     for axis in range(first_axis, 3):
         couplings = t[COUPLINGS] + (axis - first_axis) * t[SIZE]
-        assemble_axis(faces[axis], starts[axis], w, t, place, axis, couplings, axis == first_axis)
+        assemble_axis(arrays[axis], starts[axis], w, t, place, axis, couplings, axis == first_axis)
         wrap(w, couplings, t, flips)
     if has_sink:
-        add_sink(sink, sink_start, w, t, place)
+        add_sink(arrays[3], starts[3], w, t, place)
     invert_diagonal(w, t)
 
 
@@ -161,46 +161,36 @@ def halve_last_along(source, start, w, target, rows, n, offset):
 
 
 @jit
-def coarsen_array(source, start, w, target, spare0, spare1, t, end, axis, first_axis):
+def coarsen_array(source, start, w, target, spares, t, end, axis):
     """One face array (axis 0..2) or the sink (axis 3) of the next level: in series along, then summed across.
 
     A resistor network seen from twice as far: conductances in series along an axis are halved, those side by side
     add up.
     """
+    passes = t[COARSENED] + t[COARSENED + 1] + t[COARSENED + 2]
     n0, n1, n2 = t[N], t[N + 1], t[N + 2]
-    passes = 0
-    for k in range(first_axis, 3):
-        passes += t[COARSENED + k]
-    # along its own axis first: the order decides what is averaged how
     done = 0
-    for turn in range(4):
+    for turn in range(4):  # its own axis first
         k = axis if turn == 0 else turn - 1
-        if k == 3 or (turn > 0 and k == axis) or k < first_axis or t[COARSENED + k] == 0:
+        if k == 3 or (turn > 0 and k == axis) or t[COARSENED + k] == 0:
             continue
         done += 1
-        to = target if done == passes else (spare0 if done % 2 == 1 else spare1)
+        to = target if done == passes else spares[done % 2]
         n = n0 if k == 0 else (n1 if k == 1 else n2)
-        coarse = (n - t[OFFSET + k] + 1) // 2
         e0, e1, e2 = n0 + (axis == 0), n1 + (axis == 1), n2 + (axis == 2)
         outer = 1 if k == 0 else (e0 if k == 1 else e0 * e1)
         inner = e1 * e2 if k == 0 else (e2 if k == 1 else 1)
-        flat = k == 2 and t[PERIODIC + 2] == 0
-        if k == axis:
-            if done == 1:
-                if flat:
-                    halve_last_along(source, start, w, to, outer, n, t[OFFSET + k])
-                else:
-                    halve_along(source, start, w, to, outer, n, inner, t[OFFSET + k], t[PERIODIC + k] == 1)
-        elif done == 1:
-            if flat:
-                halve_last_across(source, start, w, to, outer, n, t[OFFSET + k], end[k])
-            else:
-                halve_across(source, start, w, to, outer, n, inner, t[OFFSET + k], t[PERIODIC + k] == 1, end[k])
-        elif flat:
-            halve_last_across(w, start, w, to, outer, n, t[OFFSET + k], end[k])
+        strided = k == 2 and t[PERIODIC + 2] == 0
+        if k == axis and strided:
+            halve_last_along(source, start, w, to, outer, n, t[OFFSET + k])
+        elif k == axis:
+            halve_along(source, start, w, to, outer, n, inner, t[OFFSET + k], t[PERIODIC + k] == 1)
+        elif strided:
+            halve_last_across(source, start, w, to, outer, n, t[OFFSET + k], end[k])
         else:
-            halve_across(w, start, w, to, outer, n, inner, t[OFFSET + k], t[PERIODIC + k] == 1, end[k])
-        start = to
+            halve_across(source, start, w, to, outer, n, inner, t[OFFSET + k], t[PERIODIC + k] == 1, end[k])
+        source, start = w, to
+        coarse = (n - t[OFFSET + k] + 1) // 2
         if k == 0:
             n0 = coarse
         elif k == 1:

@@ -34,14 +34,14 @@ def gather(w, t, near, half, m, u, shift, count, scratch):
 
 
 @jit
-def sweep_block(w, t, near, half, m, kind, u, f, out, scratch):
+def sweep_block(w, t, near, half, wide, m, kind, u, f, out, scratch):
     """One operation over a block: see the kinds above."""
     begin = t[START] + m * t[BLOCK]
     a, b = t[COUPLINGS], t[COUPLINGS] + t[SIZE]
     la, ua = near[m, direction_index(half, 0, -1)], near[m, direction_index(half, 0, 1)]
     lb, ub = near[m, direction_index(half, 1, -1)], near[m, direction_index(half, 1, 1)]
     d, c = t[INVERSE], t[DIAGONAL]
-    if t[OFFSETS] == 2:
+    if wide is None or t[OFFSETS] == 2:
         s, n = begin, t[LENGTH]
         if kind == RELAX:
             relax(w, u + s, f + s, d + s, None, a + s, b + s, la, ua, lb, ub, n)
@@ -51,18 +51,18 @@ def sweep_block(w, t, near, half, m, kind, u, f, out, scratch):
             neighbours(w, out + s, u + s, None, a + s, b + s, la, ua, lb, ub, n)
         else:
             residual(w, out + s, u + s, f + s, c + s, None, a + s, b + s, la, ua, lb, ub, n)
-        return
-    for first in range(0, t[LENGTH], CHUNK):
-        s, n = begin + first, min(CHUNK, t[LENGTH] - first)
-        gather(w, t, near, half, m, u, s, n, scratch)
-        if kind == RELAX:
-            relax(w, u + s, f + s, d + s, scratch, a + s, b + s, la, ua, lb, ub, n)
-        elif kind == HOMOGENEOUS:
-            relax_homogeneous(w, u + s, d + s, scratch, a + s, b + s, la, ua, lb, ub, n)
-        elif kind == NEIGHBOURS:
-            neighbours(w, out + s, u + s, scratch, a + s, b + s, la, ua, lb, ub, n)
-        else:
-            residual(w, out + s, u + s, f + s, c + s, scratch, a + s, b + s, la, ua, lb, ub, n)
+    if wide is not None and t[OFFSETS] > 2:
+        for first in range(0, t[LENGTH], CHUNK):
+            s, n = begin + first, min(CHUNK, t[LENGTH] - first)
+            gather(w, t, near, half, m, u, s, n, scratch)
+            if kind == RELAX:
+                relax(w, u + s, f + s, d + s, scratch, a + s, b + s, la, ua, lb, ub, n)
+            elif kind == HOMOGENEOUS:
+                relax_homogeneous(w, u + s, d + s, scratch, a + s, b + s, la, ua, lb, ub, n)
+            elif kind == NEIGHBOURS:
+                neighbours(w, out + s, u + s, scratch, a + s, b + s, la, ua, lb, ub, n)
+            else:
+                residual(w, out + s, u + s, f + s, c + s, scratch, a + s, b + s, la, ua, lb, ub, n)
 
 
 @jit
@@ -71,7 +71,7 @@ def any_periodic(t):
 
 
 @jit
-def restrict(w, tables, level, blocks):
+def restrict(w, tables, level, blocks, wide):
     """Coarse right-hand side from the residual in T, of which the first `blocks` blocks are not zero."""
     flips, home, corners, corner, weight = tables.flips, tables.home, tables.corners, tables.corner, tables.weight
     end, place = tables.end, tables.place
@@ -83,14 +83,13 @@ def restrict(w, tables, level, blocks):
     for m in range(t[BLOCKS]):
         if home[level, m] == m and m >= blocks:
             fill(w, array + t[START] + m * t[BLOCK], 0.0, n)
-    galerkin = t[WEIGHTS] > 0
     for m in range(blocks):
         if home[level, m] == m:
             continue
         source = array + t[START] + m * t[BLOCK]
         target = array + t[START] + home[level, m] * t[BLOCK]
         k = corner[level, m]
-        if galerkin:
+        if wide is not None and t[WEIGHTS] > 0:
             for j in range(corners[level, m]):
                 v = t[WEIGHTS] + (weight[level, m] + j) * t[SIZE] + t[START] + m * t[BLOCK]
                 add_product(w, target, source - k[j, 3], v - k[j, 3], n)
@@ -187,7 +186,7 @@ def coarse_ghosts(w, t, level, end, home, flips):
 
 
 @jit
-def prolong(w, tables, level, blocks, target_array, add):
+def prolong(w, tables, level, blocks, target_array, add, wide):
     """Interpolate U of the next level; add it to the first `blocks` blocks of the target (or set them)."""
     flips, home, corners, corner, weight = tables.flips, tables.home, tables.corners, tables.corner, tables.weight
     end, place = tables.end, tables.place
@@ -197,7 +196,6 @@ def prolong(w, tables, level, blocks, target_array, add):
             fill(w, t[T] + t[START] + m * t[BLOCK], 0.0, t[LENGTH])
     exchange(w, t, c, level, flips, home, place, False)
     n = t[LENGTH]
-    galerkin = t[WEIGHTS] > 0
     coarse_ghosts(w, t, level, end, home, flips)
     for m in range(blocks):
         target = target_array + t[START] + m * t[BLOCK]
@@ -207,7 +205,7 @@ def prolong(w, tables, level, blocks, target_array, add):
             fill(w, target, 0.0, n)
         if corners[level, m] == 1:
             add1(w, target, source, 1.0, 0, n)
-        elif galerkin:
+        elif wide is not None and t[WEIGHTS] > 0:
             for j in range(corners[level, m]):
                 v = t[WEIGHTS] + (weight[level, m] + j) * t[SIZE] + t[START] + m * t[BLOCK]
                 add_product(w, target, source + k[j, 3], v, n)
@@ -221,7 +219,7 @@ def prolong(w, tables, level, blocks, target_array, add):
 
 
 @jit
-def dense_inverse(w, tables, singular):
+def dense_inverse(w, tables, singular, wide):
     """Invert the operator of the coarsest level, plus a multiple of the constant mode where it is singular."""
     last, place = tables.table.shape[0] - 1, tables.place
     t = tables.table[last]
@@ -235,9 +233,10 @@ def dense_inverse(w, tables, singular):
         split(unit, 0, t[N + 1] * t[N + 2], t[N + 2], 1, w, t[U], t, place)
         wrap(w, t[U], t, tables.flips[last])
         for m in range(t[BLOCKS]):
-            sweep_block(w, t, tables.near[last], tables.half, m, NEIGHBOURS, t[U], t[F], t[T], tables.vectors[SCRATCH])
+            sweep_block(w, t, tables.near[last], tables.half, wide, m, NEIGHBOURS, t[U], t[F], t[T], tables.vectors[SCRATCH])
         merge(w, t[T], t, place, image, 0, t[N + 1] * t[N + 2], t[N + 2], 1)
-        matrix[column] = -image
+        for k in range(n):
+            matrix[column, k] = -image[k]
         merge(w, t[INVERSE], t, place, image, 0, t[N + 1] * t[N + 2], t[N + 2], 1)
         matrix[column, column] += 1.0 / image[column] if image[column] > 0.0 else 1.0
         unit[column] = 0.0
@@ -246,7 +245,9 @@ def dense_inverse(w, tables, singular):
         trace = 0.0
         for i in range(n):
             trace += matrix[i, i]
-        matrix += trace / (n * n)
+        for i in range(n):
+            for j in range(n):
+                matrix[i, j] += trace / (n * n)
     # Cholesky factor in the lower triangle, its inverse in place, then inverse = (L^-1)^T L^-1
     for j in range(n):
         pivot = matrix[j, j]
@@ -298,13 +299,13 @@ def solve_coarsest(w, tables):
 
 
 @jit
-def descend(w, tables, level):
+def descend(w, tables, level, wide):
     """Relax from zero, restrict the residual."""
     t, near, half, flips = tables.table[level], tables.near[level], tables.half, tables.flips[level]
     scratch, blocks, ring = tables.vectors[SCRATCH], t[BLOCKS], any_periodic(t)
     red = blocks // 2
     u, f, n = t[U], t[F], t[LENGTH]
-    if t[OFFSETS] <= 3:
+    if wide is None or t[OFFSETS] <= 3:
         if ring:
             fill(w, u, 0.0, t[SIZE])
         for m in range(red):
@@ -313,56 +314,56 @@ def descend(w, tables, level):
         if ring:
             wrap(w, u, t, flips)
         for m in range(red, blocks):
-            sweep_block(w, t, near, half, m, RELAX, u, f, u, scratch)
+            sweep_block(w, t, near, half, wide, m, RELAX, u, f, u, scratch)
         if ring:
             wrap(w, u, t, flips)
     else:
         fill(w, u, 0.0, t[SIZE])
         for m in range(blocks):
-            sweep_block(w, t, near, half, m, RELAX, u, f, u, scratch)
+            sweep_block(w, t, near, half, wide, m, RELAX, u, f, u, scratch)
             if ring:
                 wrap(w, u, t, flips)
-    if t[OFFSETS] <= 3 and not t[COUPLED]:
+    if (wide is None or t[OFFSETS] <= 3) and not t[COUPLED]:
         active = red
         for m in range(red):
-            sweep_block(w, t, near, half, m, NEIGHBOURS, u, f, t[T], scratch)
+            sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, f, t[T], scratch)
     else:
         active = blocks
         for m in range(blocks):
-            sweep_block(w, t, near, half, m, RESIDUAL, u, f, t[T], scratch)
-    restrict(w, tables, level, active)
+            sweep_block(w, t, near, half, wide, m, RESIDUAL, u, f, t[T], scratch)
+    restrict(w, tables, level, active, wide)
 
 
 @jit
-def ascend(w, tables, level):
+def ascend(w, tables, level, wide):
     """Add the coarse correction, relax in the opposite order."""
     t, near, half, flips = tables.table[level], tables.near[level], tables.half, tables.flips[level]
     scratch, blocks, ring = tables.vectors[SCRATCH], t[BLOCKS], any_periodic(t)
     u, f = t[U], t[F]
-    two_colours = t[OFFSETS] <= 3
-    prolong(w, tables, level, blocks // 2 if two_colours and not t[COUPLED] else blocks, u, True)
+    two_colours = wide is None or t[OFFSETS] <= 3
+    prolong(w, tables, level, blocks // 2 if two_colours and not t[COUPLED] else blocks, u, True, wide)
     if ring:
         wrap(w, u, t, flips)
     if two_colours:
         for colour in range(2):
             for m in range(blocks // 2):
                 # within a coupled colour all blocks must see the values from before: the ghosts do that
-                sweep_block(w, t, near, half, m + (blocks // 2 if colour == 0 else 0), RELAX, u, f, u, scratch)
+                sweep_block(w, t, near, half, wide, m + (blocks // 2 if colour == 0 else 0), RELAX, u, f, u, scratch)
             if ring:
                 wrap(w, u, t, flips)
     else:
         for m in range(blocks - 1, -1, -1):
-            sweep_block(w, t, near, half, m, RELAX, u, f, u, scratch)
+            sweep_block(w, t, near, half, wide, m, RELAX, u, f, u, scratch)
             if ring:
                 wrap(w, u, t, flips)
 
 
 @jit
-def vcycle(w, tables, first):
+def vcycle(w, tables, first, wide):
     """From F to U on level `first`."""
     last = tables.table.shape[0] - 1
     for level in range(first, last):
-        descend(w, tables, level)
+        descend(w, tables, level, wide)
     solve_coarsest(w, tables)
     for level in range(last - 1, first - 1, -1):
-        ascend(w, tables, level)
+        ascend(w, tables, level, wide)

@@ -11,49 +11,36 @@ from pdekit.kernels.cycle import (
 from pdekit.kernels.lattice import direction, fill, jit, merge, relax_and_dot, scale, split, step, wrap
 from pdekit.kernels.layout import (
     B, BLOCK, BLOCKS, CHUNK, COUPLINGS, DIAGONAL, F, G, INVERSE, LENGTH, N, NATURAL, NATURAL_NEXT, OFFSETS, P,
-    PERIODIC, Q, R, RES, SCRATCH, SIZE, START, STRIDE, T, U, X,
+    PERIODIC, Q, R, RES, SCRATCH, SIZE, SPARE, SPARE_NEXT, START, STRIDE, T, U, X,
 )  # fmt: skip
 
 CONVERGED, MAX_ITERATIONS, STAGNATED, BREAKDOWN, NOT_FINITE, INCONSISTENT = range(6)
 
 
 @jit
-def setup(faces, sink, has_sink, w, tables, singular):
-    """Build the averaged hierarchy in the workspace; False if the coarsest operator is not positive definite."""
-    place, levels = tables.place, tables.table.shape[0]
-    first_axis = 0 if tables.table[0, BLOCKS] == 8 else 1
-    assemble(faces, (0, 0, 0), sink, 0, has_sink, w, tables.table[0], place, tables.flips[0])
-    spare0 = tables.vectors[NATURAL]
-    points = (tables.table[0, N] + 1) * (tables.table[0, N + 1] + 1) * (tables.table[0, N + 2] + 1)
-    spare1 = spare0 + points
-    old, new = spare1 + points, tables.vectors[NATURAL_NEXT]
-    starts = (0, 0, 0)
-    sink_start = 0
-    for level in range(levels - 1):
-        t, end, c = tables.table[level], tables.end[level], tables.table[level + 1]
+def setup(arrays, has_sink, w, tables, singular, wide):
+    """Build the averaged hierarchy in the workspace; False if the coarsest operator is not positive definite.
+
+    `arrays` are the conductances by axis and the sink, flat, in natural order (the first repeats the second in 2-D).
+    """
+    place, finest = tables.place, tables.table[0]
+    first_axis = 0 if finest[BLOCKS] == 8 else 1
+    spares = (tables.vectors[SPARE], tables.vectors[SPARE_NEXT])
+    old, new = tables.vectors[NATURAL], tables.vectors[NATURAL_NEXT]
+    starts = (0, 0, 0, 0)
+    assemble(arrays, starts, has_sink, w, finest, place, tables.flips[0])
+    for level in range(tables.table.shape[0] - 1):
+        t, c = tables.table[level], tables.table[level + 1]
         n0, n1, n2 = c[N], c[N + 1], c[N + 2]
-        s0 = new
-        s1 = s0 + ((n0 + 1) * n1 * n2 if first_axis == 0 else 0)
+        s1 = new + ((n0 + 1) * n1 * n2 if first_axis == 0 else 0)
         s2 = s1 + n0 * (n1 + 1) * n2
-        s3 = s2 + n0 * n1 * (n2 + 1)
-        if level == 0:
-            if first_axis == 0:
-                coarsen_array(faces[0], 0, w, s0, spare0, spare1, t, end, 0, first_axis)
-            coarsen_array(faces[1], 0, w, s1, spare0, spare1, t, end, 1, first_axis)
-            coarsen_array(faces[2], 0, w, s2, spare0, spare1, t, end, 2, first_axis)
-            if has_sink:
-                coarsen_array(sink, 0, w, s3, spare0, spare1, t, end, 3, first_axis)
-        else:
-            if first_axis == 0:
-                coarsen_array(w, starts[0], w, s0, spare0, spare1, t, end, 0, first_axis)
-            coarsen_array(w, starts[1], w, s1, spare0, spare1, t, end, 1, first_axis)
-            coarsen_array(w, starts[2], w, s2, spare0, spare1, t, end, 2, first_axis)
-            if has_sink:
-                coarsen_array(w, sink_start, w, s3, spare0, spare1, t, end, 3, first_axis)
-        starts, sink_start = (s0, s1, s2), s3
-        assemble((w, w, w), starts, w, sink_start, has_sink, w, c, place, tables.flips[level + 1])
+        coarse = (new, s1, s2, s2 + n0 * n1 * (n2 + 1))
+        for axis in range(first_axis, 4 if has_sink else 3):
+            coarsen_array(arrays[axis], starts[axis], w, coarse[axis], spares, t, tables.end[level], axis)
+        arrays, starts = (w, w, w, w), coarse
+        assemble(arrays, starts, has_sink, w, c, place, tables.flips[level + 1])
         old, new = new, old
-    return dense_inverse(w, tables, singular)
+    return dense_inverse(w, tables, singular, wide)
 
 
 @jit
@@ -86,16 +73,16 @@ def add_flow(face, x, out, outer, n, inner, periodic):
 
 
 @jit
-def true_residual(faces, sink, has_sink, b, x, out, t):
+def true_residual(arrays, has_sink, b, x, out, t):
     """out = b - A x in natural order, from the conductances as given; returns its norm."""
     n0, n1, n2 = t[N], t[N + 1], t[N + 2]
-    size = n0 * n1 * n2
-    for k in range(size):
+    sink = arrays[3]
+    for k in range(b.shape[0]):
         out[k] = b[k] - sink[k] * x[k] if has_sink else b[k]
-    if t[BLOCKS] == 8:
-        add_flow(faces[0], x, out, 1, n0, n1 * n2, t[PERIODIC] == 1)
-    add_flow(faces[1], x, out, n0, n1, n2, t[PERIODIC + 1] == 1)
-    add_flow(faces[2], x, out, n0 * n1, n2, 1, t[PERIODIC + 2] == 1)
+    for axis in range(0 if t[BLOCKS] == 8 else 1, 3):
+        outer = 1 if axis == 0 else (n0 if axis == 1 else n0 * n1)
+        inner = n1 * n2 if axis == 0 else (n2 if axis == 1 else 1)
+        add_flow(arrays[axis], x, out, outer, t[N + axis], inner, t[PERIODIC + axis] == 1)
     return norm(out)
 
 
@@ -121,7 +108,7 @@ def clear_ghosts(w, array, t, first):
 
 
 @jit
-def precondition_black(w, tables):
+def precondition_black(w, tables, wide):
     """One V-cycle on residuals that vanish on red points; z in U, its image's diagonal part in G; returns z . r."""
     t, near, half, flips = tables.table[0], tables.near[0], tables.half, tables.flips[0]
     blocks, red, ring = t[BLOCKS], t[BLOCKS] // 2, any_periodic(t)
@@ -132,14 +119,14 @@ def precondition_black(w, tables):
     if ring:
         wrap(w, u, t, flips)
     for m in range(red):
-        sweep_block(w, t, near, half, m, NEIGHBOURS, u, r, t[T], scratch)
-    restrict(w, tables, 0, red)
+        sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, r, t[T], scratch)
+    restrict(w, tables, 0, red, wide)
     for level in range(1, last):
-        descend(w, tables, level)
+        descend(w, tables, level, wide)
     solve_coarsest(w, tables)
     for level in range(last - 1, 0, -1):
-        ascend(w, tables, level)
-    prolong(w, tables, 0, red, u, False)
+        ascend(w, tables, level, wide)
+    prolong(w, tables, 0, red, u, False, wide)
     if ring:
         wrap(w, u, t, flips)
     dot = 0.0
@@ -148,9 +135,9 @@ def precondition_black(w, tables):
         la, ua = near[m, direction_index(half, 0, -1)], near[m, direction_index(half, 0, 1)]
         lb, ub = near[m, direction_index(half, 1, -1)], near[m, direction_index(half, 1, 1)]
         s = t[START] + m * t[BLOCK]
-        if t[OFFSETS] == 2:
+        if wide is None or t[OFFSETS] == 2:
             dot += relax_and_dot(w, u + s, r + s, g + s, d + s, None, a + s, b + s, la, ua, lb, ub, n)
-        else:
+        if wide is not None and t[OFFSETS] > 2:
             for first in range(0, n, CHUNK):
                 s, count = t[START] + m * t[BLOCK] + first, min(CHUNK, n - first)
                 gather(w, t, near, half, m, u, s, count, scratch)
@@ -158,14 +145,14 @@ def precondition_black(w, tables):
     if ring:
         wrap(w, u, t, flips)
     for m in range(red):
-        sweep_block(w, t, near, half, m, HOMOGENEOUS, u, r, u, scratch)
+        sweep_block(w, t, near, half, wide, m, HOMOGENEOUS, u, r, u, scratch)
     if ring:
         wrap(w, u, t, flips)
     return dot
 
 
 @jit
-def new_direction(w, tables, beta):
+def new_direction(w, tables, wide, beta):
     """p = z + beta p and q = A p on black points (A p vanishes on red ones); returns p . q."""
     t, near, half = tables.table[0], tables.near[0], tables.half
     p, q, u, g, scratch = (
@@ -177,9 +164,9 @@ def new_direction(w, tables, beta):
         la, ua = near[m, direction_index(half, 0, -1)], near[m, direction_index(half, 0, 1)]
         lb, ub = near[m, direction_index(half, 1, -1)], near[m, direction_index(half, 1, 1)]
         s = t[START] + m * t[BLOCK]
-        if t[OFFSETS] == 2:
+        if wide is None or t[OFFSETS] == 2:
             dot += direction(w, p + s, q + s, u + s, g + s, beta, None, a + s, b + s, la, ua, lb, ub, n)
-        else:
+        if wide is not None and t[OFFSETS] > 2:
             for first in range(0, n, CHUNK):
                 s, count = t[START] + m * t[BLOCK] + first, min(CHUNK, n - first)
                 gather(w, t, near, half, m, u, s, count, scratch)
@@ -190,21 +177,21 @@ def new_direction(w, tables, beta):
 
 
 @jit
-def eliminate_red(w, tables, x, b, into_residual):
+def eliminate_red(w, tables, wide, x, b, into_residual):
     """x solves the red equations, given its black values; optionally RES = black residual; leaves x in U too."""
     t, near, half, flips = tables.table[0], tables.near[0], tables.half, tables.flips[0]
     red, blocks, n, scratch = t[BLOCKS] // 2, t[BLOCKS], t[LENGTH], tables.vectors[SCRATCH]
     if any_periodic(t):
         wrap(w, x, t, flips)
     for m in range(red):
-        sweep_block(w, t, near, half, m, RELAX, x, b, x, scratch)
+        sweep_block(w, t, near, half, wide, m, RELAX, x, b, x, scratch)
     if into_residual:
         if any_periodic(t):
             wrap(w, x, t, flips)
         r = tables.vectors[RES]
         for m in range(red, blocks):
             s = t[START] + m * t[BLOCK]
-            sweep_block(w, t, near, half, m, NEIGHBOURS, x, b, r, scratch)
+            sweep_block(w, t, near, half, wide, m, NEIGHBOURS, x, b, r, scratch)
             o, f, y, d = uint64(r + s), uint64(b + s), uint64(x + s), uint64(t[INVERSE] + s)
             for k in range(uint64(n)):
                 w[o + k] = w[o + k] + w[f + k] - (w[y + k] / w[d + k] if w[d + k] > 0.0 else 0.0)
@@ -213,7 +200,7 @@ def eliminate_red(w, tables, x, b, into_residual):
 
 
 @jit
-def conjugate_gradients(faces, sink, has_sink, b, x, w, tables, singular, rtol, atol, max_iterations, history):
+def conjugate_gradients(arrays, has_sink, b, x, w, tables, singular, wide, rtol, atol, max_iterations, history):
     """Solve for x (in and out, natural order). Returns reason, iterations, norm of the true residual."""
     t, place = tables.table[0], tables.place
     n0, n1, n2 = t[N], t[N + 1], t[N + 2]
@@ -226,7 +213,8 @@ def conjugate_gradients(faces, sink, has_sink, b, x, w, tables, singular, rtol, 
 
     b_norm = norm(b)
     if b_norm == 0.0:
-        x[:] = 0.0
+        for k in range(size):
+            x[k] = 0.0
         history[0] = 0.0
         return CONVERGED, 0, 0.0
     if not np.isfinite(b_norm):
@@ -239,16 +227,17 @@ def conjugate_gradients(faces, sink, has_sink, b, x, w, tables, singular, rtol, 
         mean /= size
         shift = abs(mean) * np.sqrt(size)
         if shift > target:
-            return INCONSISTENT, 0, true_residual(faces, sink, has_sink, b, x, work, t)
+            return INCONSISTENT, 0, true_residual(arrays, has_sink, b, x, work, t)
     goal = np.sqrt(max(target * target - mean * mean * size, (0.1 * target) ** 2)) if singular else target
-    true = true_residual(faces, sink, has_sink, b, x, work, t)
+    true = true_residual(arrays, has_sink, b, x, work, t)
     history[0] = true
     if not np.isfinite(true):
         return NOT_FINITE, 0, true
     split(b, 0, n1 * n2, n2, 1, w, bs, t, place)
     split(x, 0, n1 * n2, n2, 1, w, xs, t, place)
     if singular and mean != 0.0:
-        work[:] = b - mean
+        for k in range(size):
+            work[k] = b[k] - mean
         split(work, 0, n1 * n2, n2, 1, w, bs, t, place)
     iterations = 0
     previous = np.inf
@@ -263,7 +252,7 @@ def conjugate_gradients(faces, sink, has_sink, b, x, w, tables, singular, rtol, 
             if misses >= 2:
                 return STAGNATED, iterations, true
         previous = true
-        eliminate_red(w, tables, xs, bs, True)
+        eliminate_red(w, tables, wide, xs, bs, True)
         fill(w, p + black, 0.0, run)
         fill(w, q + black, 0.0, run)
         # an empty step: z = r / diagonal, and the norm
@@ -271,13 +260,13 @@ def conjugate_gradients(faces, sink, has_sink, b, x, w, tables, singular, rtol, 
         rho, beta = 0.0, 0.0
         reason = CONVERGED
         while np.sqrt(rr) > goal and iterations < max_iterations:
-            new_rho = precondition_black(w, tables)
+            new_rho = precondition_black(w, tables, wide)
             if not new_rho > 0.0:
                 reason = BREAKDOWN if np.isfinite(new_rho) else NOT_FINITE
                 break
             beta = new_rho / rho if rho > 0.0 else 0.0
             rho = new_rho
-            pq = new_direction(w, tables, beta)
+            pq = new_direction(w, tables, wide, beta)
             if not pq > 0.0:
                 reason = BREAKDOWN if np.isfinite(pq) else NOT_FINITE
                 break
@@ -286,7 +275,7 @@ def conjugate_gradients(faces, sink, has_sink, b, x, w, tables, singular, rtol, 
             )  # fmt: skip
             iterations += 1
             history[iterations] = np.sqrt(rr)
-        eliminate_red(w, tables, xs, bs, False)
+        eliminate_red(w, tables, wide, xs, bs, False)
         merge(w, xs, t, place, x, 0, n1 * n2, n2, 1)
         if singular:
             average = 0.0
@@ -295,7 +284,7 @@ def conjugate_gradients(faces, sink, has_sink, b, x, w, tables, singular, rtol, 
             average /= size
             for k in range(size):
                 x[k] -= average
-        true = true_residual(faces, sink, has_sink, b, x, work, t)
+        true = true_residual(arrays, has_sink, b, x, work, t)
         history[iterations] = true
         if reason != CONVERGED and not true <= target:
             return reason if np.isfinite(true) else NOT_FINITE, iterations, true

@@ -29,7 +29,7 @@ __all__ = ["Layout", "layout"]
 (U, F, T, DIAGONAL, INVERSE, COUPLINGS, WEIGHTS) = range(25, 32)
 COLUMNS = 32
 # vectors of conjugate gradients on the finest level, and scratch; columns of Layout.vectors
-(X, B, RES, P, Q, G, NATURAL, NATURAL_NEXT, DENSE, SCRATCH) = range(10)
+(X, B, RES, P, Q, G, NATURAL, NATURAL_NEXT, SPARE, SPARE_NEXT, DENSE, SCRATCH) = range(12)
 
 CHUNK = 1024  # points that a sum over many neighbours takes at once, so that its partial sums stay in cache
 BLOCK_ORDER = {2: (0, 3, 1, 2), 3: (0, 3, 5, 6, 1, 2, 4, 7)}
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
     corner: np.ndarray  # (levels, 8, 8, 4): their cells relative to the fine point's, by axis, and in memory
     weight: np.ndarray  # (levels, 8): index of a block's first weight array
     end: np.ndarray  # (levels, 3) float64: weight of the last coarse point at the fine point beyond it; 0 if none is
-    vectors: np.ndarray  # (10,)
+    vectors: np.ndarray  # (12,)
     size: int
 
 
@@ -134,13 +134,15 @@ def layout(levels: tuple[Level, ...], periodic: tuple[bool, ...], galerkin: bool
         if galerkin and not level.coarsest:
             t[WEIGHTS] = allocate(size * arrays)
 
-    vectors = np.zeros(10, dtype=np.int64)
+    vectors = np.zeros(12, dtype=np.int64)
     finest, last = table[0], levels[-1]
     for name in (X, B, RES, P, Q, G):
         vectors[name] = allocate(int(finest[SIZE]))
     points = int(np.prod([m + 1 for m in levels[0].shape]))
     for name in (NATURAL, NATURAL_NEXT):
-        vectors[name] = allocate((dim + 1) * points)
+        vectors[name] = allocate((dim + 1) * points // 2 + points)
+    for name in (SPARE, SPARE_NEXT):
+        vectors[name] = allocate(points)
     vectors[DENSE] = allocate(2 * int(np.prod(last.shape)) ** 2 + 2 * int(np.prod(last.shape)))
     vectors[SCRATCH] = allocate(CHUNK)
     if galerkin:  # the Galerkin product keeps a row of 27 temporaries there

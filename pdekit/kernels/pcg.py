@@ -1,14 +1,25 @@
 """Fused multigrid-preconditioned conjugate gradients on a lattice: one sample a thread, everything in one kernel."""
 
-from collections.abc import Sequence
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 
-__all__ = ["CONVERGED", "BREAKDOWN", "INCONSISTENT", "MAX_ITERATIONS", "NOT_FINITE", "STAGNATED", "PCGResult", "solve"]
+from pdekit.kernels import fused
+from pdekit.kernels.fused import BREAKDOWN, CONVERGED, INCONSISTENT, MAX_ITERATIONS, NOT_FINITE, STAGNATED
+from pdekit.kernels.extension import extend_field, extend_network, restrict_field
+from pdekit.kernels.layout import Layout, layout
+from pdekit.kernels.plan import periodic_extension, plan_levels, rounded_ratios
+from pdekit.kernels.survey import FINITE, GROUND, JUMP, MEAN, SINK, survey
 
-# reason codes of PCGResult.reason
-CONVERGED, MAX_ITERATIONS, STAGNATED, BREAKDOWN, NOT_FINITE, INCONSISTENT = range(6)
+__all__ = ["BREAKDOWN", "CONVERGED", "INCONSISTENT", "MAX_ITERATIONS", "NOT_FINITE", "STAGNATED", "PCGResult", "solve"]
+
+GALERKIN_JUMP = 20.0  # "auto" coarsens by Galerkin products where conductances along an axis differ by more than this
 
 
 class PCGResult(NamedTuple):
@@ -67,4 +78,115 @@ def solve(
     Returns:
         PCGResult. Never raises on non-convergence: see `reason`.
     """
-    raise NotImplementedError
+    batch, shape = b.shape[0], tuple(b.shape[1:])
+    periodic = tuple(map(bool, periodic))
+    extended = [periodic_extension(n) if p else None for n, p in zip(shape, periodic, strict=True)]
+    if any(extended):
+        return _solve_extended(faces, sink, periodic, b, x0, extended, rtol, atol, max_iterations, coarsening, threads)
+    arrays = [_flat(f) for f in ([faces[0], *faces] if len(shape) == 2 else faces)]
+    arrays.append(_flat(sink) if sink is not None else np.zeros((1, 1)))
+    rhs = _flat(b)
+    x = np.zeros_like(rhs) if x0 is None else _flat(x0).copy()
+    history = np.full((batch, max_iterations + 1), np.nan)
+    iterations, reason = np.zeros(batch, dtype=np.int64), np.zeros(batch, dtype=np.int64)
+    residual, seconds = np.zeros(batch), np.zeros((batch, 2))
+    singular, names = np.zeros(batch, dtype=bool), [""] * batch
+
+    def one(i: int, spaces: dict[int, np.ndarray]) -> None:
+        clock = time.perf_counter()
+        sample = tuple(a[i if len(a) > 1 else 0] for a in arrays)
+        tables, kind, singular[i], finite = choose(sample, sink is not None, shape, periodic, coarsening)
+        names[i] = kind
+        if not finite:
+            x[i], residual[i], reason[i] = np.nan, np.nan, NOT_FINITE
+            return
+        w = spaces.get(id(tables))
+        if w is None:
+            spaces.clear()  # a thread keeps one workspace: samples of a batch nearly always share a layout
+            w = spaces[id(tables)] = workspace(tables)
+        wide = None if len(shape) == 2 and kind == "averaged" else 0
+        definite = fused.setup(sample, sink is not None, w, tables, bool(singular[i]), wide)
+        seconds[i, 0] = time.perf_counter() - clock
+        if definite:
+            reason[i], iterations[i], residual[i] = fused.conjugate_gradients(
+                sample, sink is not None, rhs[i], x[i], w, tables, bool(singular[i]), wide,
+                rtol, atol, max_iterations, history[i],
+            )  # fmt: skip
+        else:
+            reason[i], residual[i] = BREAKDOWN, np.nan
+        if reason[i] != CONVERGED:
+            spaces.clear()  # it may hold NaN
+        seconds[i, 1] = time.perf_counter() - clock - seconds[i, 0]
+
+    clock = time.perf_counter()
+    for_each_sample(one, batch, threads)
+    wall = time.perf_counter() - clock
+    setup_share = seconds[:, 0].sum() / max(seconds.sum(), 1e-300)
+    steps = int(iterations.max(initial=0)) + 1
+    return PCGResult(
+        x.reshape(b.shape), iterations, residual, np.ascontiguousarray(history[:, :steps].T), reason, tuple(names),
+        singular, wall * setup_share, wall * (1 - setup_share),
+    )  # fmt: skip
+
+
+def _flat(a: np.ndarray) -> np.ndarray:
+    return np.require(a, np.float64, ["C", "W"]).reshape(a.shape[0], -1)
+
+
+def workspace(tables: Layout) -> np.ndarray:
+    """Zeroed memory for a layout, on a cache line."""
+    raw = np.zeros(tables.size + 8)
+    skip = (-raw.ctypes.data // 8) % 8
+    return raw[skip : skip + tables.size]
+
+
+@lru_cache(maxsize=256)
+def _layout_for(shape, periodic, grounded, ratios, galerkin: bool) -> Layout:
+    return layout(plan_levels(shape, periodic, grounded, [2.0 ** (-r / 4) for r in ratios]), periodic, galerkin)
+
+
+def choose(
+    sample: tuple[np.ndarray, ...], has_sink: bool, shape: tuple[int, ...], periodic: tuple[bool, ...], coarsening: str
+) -> tuple[Layout, str, bool, bool]:
+    """Layout, coarsening, whether singular and whether finite, from one sample's numbers alone."""
+    pad = 3 - len(shape)
+    facts = np.empty(12)
+    survey(sample, has_sink, (1,) * pad + shape, (False,) * pad + periodic, pad, facts)
+    if not facts[FINITE]:
+        return layout(plan_levels(shape, periodic, ((False, False),) * len(shape), (1.0,) * len(shape)), periodic, False), "averaged", False, False
+    grounded = tuple((facts[GROUND + 2 * k] > 0, facts[GROUND + 2 * k + 1] > 0) for k in range(pad, 3))
+    singular = not any(a or b for a, b in grounded) and not facts[SINK] > 0
+    kind = coarsening if coarsening != "auto" else ("galerkin" if facts[JUMP] > GALERKIN_JUMP else "averaged")
+    ratios = rounded_ratios(facts[MEAN + pad : MEAN + 3])
+    return _layout_for(shape, periodic, grounded, ratios, kind == "galerkin"), kind, singular, True
+
+
+def for_each_sample(one: Callable[[int, dict], None], batch: int, threads: int | None) -> None:
+    """Call one(index, the thread's own dict) for each sample, on as many threads as torch uses."""
+    threads = min(torch.get_num_threads() if threads is None else threads, batch)
+    ticket = itertools.count()
+
+    def work() -> None:
+        spaces: dict = {}
+        while (i := next(ticket)) < batch:
+            one(i, spaces)
+
+    if threads <= 1:
+        work()
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for future in [pool.submit(work) for _ in range(threads)]:
+            future.result()
+
+
+def _solve_extended(faces, sink, periodic, b, x0, extended, rtol, atol, max_iterations, coarsening, threads):
+    faces, sink = extend_network(faces, sink, extended)
+    result = solve(
+        faces, sink, periodic, extend_field(b, extended), None if x0 is None else extend_field(x0, extended, True),
+        rtol=0.5 * rtol, atol=0.5 * atol, max_iterations=max_iterations, coarsening=coarsening, threads=threads,
+    )  # fmt: skip
+    x = restrict_field(result.x, extended)
+    if result.singular.any():
+        mean = x.reshape(len(x), -1).mean(1)
+        x[result.singular] -= mean[result.singular].reshape(-1, *[1] * (x.ndim - 1))
+    return result._replace(x=x)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Level", "periodic_extension", "plan_levels"]
+__all__ = ["Extension", "Level", "periodic_extension", "plan_levels", "rounded_ratios"]
 
 SMALLEST_AXIS = 3  # an axis of three points or fewer is not halved
 DENSE_UNKNOWNS = 36  # a lattice as small as this is solved directly
@@ -50,9 +50,13 @@ def plan_levels(
         >>> [level.shape for level in plan_levels((100, 37), (False, False), ((True, True),) * 2, (7.3, 1.0))]
         [(100, 37), (50, 37), (25, 18), (12, 9), (6, 4)]
     """
+    return _plan(tuple(shape), tuple(periodic), tuple(map(tuple, grounded)), rounded_ratios(conductance))
+
+
+def rounded_ratios(conductance: Sequence[float]) -> tuple[int, ...]:
+    """Quarter octaves by which each axis conducts worse than the best."""
     largest = max(conductance)
-    quarters = tuple(round(4 * math.log2(largest / g)) if g > 0 else 10_000 for g in conductance)
-    return _plan(tuple(shape), tuple(periodic), tuple(map(tuple, grounded)), quarters)
+    return tuple(round(4 * math.log2(largest / g)) if g > 0 else 400 for g in conductance)
 
 
 @lru_cache(maxsize=1024)
@@ -83,20 +87,40 @@ def _plan(shape, periodic, grounded, quarters) -> tuple[Level, ...]:
             strength[k] += sum(coarsened) - 2 * coarsened[k]
 
 
-def periodic_extension(n: int) -> tuple[int, ...] | None:
-    """Where the points of a periodic axis go in an axis that can be halved down to at most seven points.
+@dataclass(frozen=True)
+class Extension:
+    """A periodic axis made longer by dummy points inside some of its links."""
 
-    An odd ring has no red-black colouring and cannot be halved. Dummy points are put into some of its links instead,
-    each link replaced by equal ones in series: eliminating the dummies gives the ring back exactly.
+    length: int
+    position: tuple[int, ...]  # new index of each point
+    link: tuple[int, ...]  # old link that each of the length + 1 new links is a part of
+    parts: tuple[int, ...]  # into how many equal parts in series that link was divided
 
-    Returns:
-        The new index of each of the n points, with the new length appended; None where n is good as it is.
+
+@lru_cache(maxsize=256)
+def periodic_extension(n: int) -> Extension | None:
+    """How to extend a periodic axis of n points so that it can be halved, or None where it can be as it is.
+
+    An odd ring has no red-black colouring and cannot be halved. Dummy points divide some of its links instead, each
+    link replaced by conductances in series: eliminating the dummies gives the ring back exactly.
 
     Example:
-        >>> periodic_extension(9)
-        (0, 1, 2, 3, 4, 5, 6, 7, 8, 10)
+        >>> extension = periodic_extension(9)
+        >>> extension.length, extension.position
+        (10, (0, 1, 2, 3, 4, 5, 6, 7, 8))
+        >>> extension.link, extension.parts
+        ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9), (2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2))
     """
-    length = min(m << s for m in range(4, 8) for s in range(1, 40) if (m << s) >= n) if n > 3 else 4
-    if n in (2, 4, 6) or length == n:
+    if n in (2, 6):
         return None
-    return (*(i * length // n for i in range(n)), length)
+    length = min(m << s for m in range(4, 8) for s in range(40) if (m << s) >= n and (s > 0 or m == 4))
+    if length == n:
+        return None
+    position = [i * length // n for i in range(n)]
+    first = [position[-1] - length, *position]  # the last point once more, one turn before
+    link, parts = [n] * (length + 1), [length - position[-1]] * (length + 1)
+    for i in range(1, n):
+        for j in range(first[i] + 1, first[i + 1] + 1):
+            link[j], parts[j] = i, first[i + 1] - first[i]
+    link[0] = 0
+    return Extension(length, tuple(position), tuple(link), tuple(parts))

@@ -1,0 +1,82 @@
+"""Dummy points in odd periodic axes (see `pdekit.kernels.plan.periodic_extension`), for NumPy arrays and tensors."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from pdekit.kernels.plan import Extension
+
+__all__ = ["extend_field", "extend_network", "restrict_field"]
+
+Array = Any  # np.ndarray or torch.Tensor: indexing by lists and arithmetic are the same
+
+
+def _take(a: Array, index: Sequence[int], k: int, dim: int) -> Array:
+    return a[(..., list(index), *[slice(None)] * (dim - 1 - k))]
+
+
+def _along(values: Sequence[float], like: Array, k: int, dim: int) -> Array:
+    shape = (-1, *[1] * (dim - 1 - k))
+    if isinstance(like, torch.Tensor):
+        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(shape)
+    return np.asarray(values, dtype=like.dtype).reshape(shape)
+
+
+def _spread(a: Array, extension: Extension, k: int, dim: int) -> Array:
+    """Values at the points, zero at the dummies."""
+    source, real = [0] * extension.length, [0.0] * extension.length
+    for i, j in enumerate(extension.position):
+        source[j], real[j] = i, 1.0
+    return _take(a, source, k, dim) * _along(real, a, k, dim)
+
+
+def extend_network(
+    faces: Sequence[Array], sink: Array | None, extensions: Sequence[Extension | None]
+) -> tuple[list[Array], Array | None]:
+    """Conductances of the extended lattice; the last axes are the lattice's, anything before them is a batch."""
+    dim = len(faces)
+    faces = list(faces)
+    for k, extension in enumerate(extensions):
+        if extension is None:
+            continue
+        for axis in range(dim):
+            if axis == k:
+                faces[k] = _take(faces[k], extension.link, k, dim) * _along(extension.parts, faces[k], k, dim)
+            else:
+                faces[axis] = _spread(faces[axis], extension, k, dim)
+        sink = None if sink is None else _spread(sink, extension, k, dim)
+    return faces, sink
+
+
+def extend_field(a: Array, extensions: Sequence[Extension | None], interpolate: bool = False) -> Array:
+    """A field with zeros at the dummies, or with what their equations make of the neighbours there."""
+    dim = len(extensions)
+    for k, extension in enumerate(extensions):
+        if extension is None:
+            continue
+        if not interpolate:
+            a = _spread(a, extension, k, dim)
+            continue
+        n, length = len(extension.position), extension.length
+        low, high, share = [0] * length, [0] * length, [0.0] * length
+        for j in range(length):
+            i = extension.link[j] if j not in extension.position else extension.position.index(j)
+            if j in extension.position:
+                low[j] = high[j] = i
+            else:  # inside the link between points i - 1 and i
+                low[j], high[j] = (i - 1) % n, i % n
+                share[j] = (j - extension.position[(i - 1) % n]) / extension.parts[j]
+        part = _along(share, a, k, dim)
+        a = (1 - part) * _take(a, low, k, dim) + part * _take(a, high, k, dim)
+    return a
+
+
+def restrict_field(a: Array, extensions: Sequence[Extension | None]) -> Array:
+    """The points' values of an extended field."""
+    dim = len(extensions)
+    for k, extension in enumerate(extensions):
+        if extension is not None:
+            a = _take(a, extension.position, k, dim)
+    return a
