@@ -1,8 +1,7 @@
 """Function bases of one axis: the real matrices that carry values on its points to coefficients and back."""
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import pi
+from math import ceil, pi
 
 import torch
 from jaxtyping import Float
@@ -59,14 +58,14 @@ class AxisBasis:
         return self.kind != "fourier" or self.padding > 0
 
     @property
-    def period(self) -> Fraction:
-        """Length after which the basis repeats, in lengths of the axis (a sine or cosine repeats after two)."""
-        return 1 + Fraction(self.padding).limit_denominator(10_000) if self.kind == "fourier" else Fraction(2)
+    def period(self) -> float:
+        """Length after which the basis repeats, in lengths of the axis; with padding no whole number of cells."""
+        return 1.0 + self.padding if self.kind == "fourier" else 2.0
 
     def kept(self, points: int) -> int:
         """Highest wave number used on an axis of this many points."""
         cells = points - 1 if self.closed else points
-        limit = cells - 1 if self.kind != "fourier" else (int(self.period * cells) - 1) // 2
+        limit = (ceil(self.period * cells - 1e-9) - 1) // 2  # two points a wave would not tell its sine from nothing
         if points < 2 or limit < 1:
             raise InputError(f"an axis of {points} points is too short for a {self.kind} basis; give at least 4 points")
         return min(self.modes, limit)
@@ -88,10 +87,10 @@ class AxisBasis:
         index = torch.arange(points, device=device, dtype=torch.float64)
         first = 0 if self.kind == "cosine" else 1
         wave = torch.arange(first, kept + 1, device=device, dtype=torch.float64)
-        phase = (2 * pi * step / float(self.period)) * wave[:, None] * index
+        phase = (2 * pi * step / self.period) * wave[:, None] * index
         if self.kind == "fourier":
             functions = torch.cat([torch.ones_like(phase[:1]), torch.cos(phase), torch.sin(phase)])
-            weight = step / float(self.period) * self._trapezoid(index, points)
+            weight = step / self.period * self._trapezoid(index, points)
             analysis, synthesis = functions * weight, functions.mT
         elif self.kind == "sine":
             inside = (index > 0) & (index < points - 1)

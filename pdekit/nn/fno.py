@@ -101,7 +101,7 @@ class FNO(nn.Module):
         self.bases = tuple(AxisBasis(*each) for each in zip(kinds, waves, spaces, strict=True))
         self.in_channels = in_channels
         self.coordinates = coordinates
-        self.activation: Callable[[Tensor], Tensor] = nn.GELU()
+        self.activation: nn.Module = nn.GELU()
         self.lifting = _pointwise(in_channels + dim * coordinates, lifting, width)
         self.blocks = nn.ModuleList(_Block(width, self.bases, channel_mlp) for _ in range(layers))
         self.projection = _pointwise(width, projection, out_channels)
