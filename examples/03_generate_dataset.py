@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import pdekit as pk
-from pdekit.samples import read
+from pdekit.samples.hdf5 import read
 
 family = pk.families.Darcy(
     pk.Grid((64, 64)),
