@@ -129,7 +129,7 @@ def halve_across(source, start, w, target, outer, n, inner, offset, periodic, en
 def halve_last_across(source, start, w, target, rows, n, offset, end):
     """`halve_across` for a last axis without wrap: one strided loop a row."""
     coarse = (n - offset + 1) // 2
-    inside = (n - 1 - offset) // 2  # coarse points with a fine point above
+    inside = (n - offset) // 2  # coarse points with a fine point above
     for i in range(rows):
         o, r = uint64(target + i * coarse), uint64(start + i * n + offset)
         first = 1 - offset

@@ -105,7 +105,7 @@ def restrict(w, tables, level, blocks, wide):
         else:
             add4(w, target, source, 0.125, -k[0, 3], -k[1, 3], -k[2, 3], -k[3, 3], n)
             add4(w, target, source, 0.125, -k[4, 3], -k[5, 3], -k[6, 3], -k[7, 3], n)
-    exchange(w, t, c, level, flips, home, place, True)
+    exchange(w, t, c, flips[level], home[level], place, array, c[F], True)
 
 
 @jit
@@ -119,14 +119,14 @@ def scale_layer(w, block, t, axis, factor):
 
 
 @jit
-def exchange(w, t, c, level, flips, home, place, down):
-    """Move coarse values between the coarse points' blocks (in T) and the blocks of the next level (F or U)."""
+def exchange(w, t, c, flips, home, place, fine, coarse, down):
+    """Move coarse values between the coarse points of a fine level's array and an array of the next level."""
     for m in range(t[BLOCKS]):
-        if home[level, m] != m:
+        if home[m] != m:
             continue
-        base = t[T] + t[START] + m * t[BLOCK]
+        base = fine + t[START] + m * t[BLOCK]
         # the coarse points of this block: all of a coarsened axis, one parity of a kept one
-        f0, f1, f2 = (flips[level, m] >> 2) & 1, (flips[level, m] >> 1) & 1, flips[level, m] & 1
+        f0, f1, f2 = (flips[m] >> 2) & 1, (flips[m] >> 1) & 1, flips[m] & 1
         k0, k1, k2 = t[COARSENED], t[COARSENED + 1], t[COARSENED + 2]
         i0 = 0 if k0 == 1 else f0
         while i0 < c[N]:
@@ -141,7 +141,7 @@ def exchange(w, t, c, level, flips, home, place, down):
                     if k2 == 0 and parity != f2:
                         continue
                     block = place[q | (parity ^ c[OFFSET + 2])] * c[BLOCK] + shift
-                    other = uint64((c[F] if down else c[U]) + block)
+                    other = uint64(coarse + block)
                     count = uint64((c[N + 2] + 1 - parity) // 2)
                     if k2 == 0:
                         if down:
@@ -194,7 +194,7 @@ def prolong(w, tables, level, blocks, target_array, add, wide):
     for m in range(t[BLOCKS]):
         if home[level, m] == m:
             fill(w, t[T] + t[START] + m * t[BLOCK], 0.0, t[LENGTH])
-    exchange(w, t, c, level, flips, home, place, False)
+    exchange(w, t, c, flips[level], home[level], place, t[T], c[U], False)
     n = t[LENGTH]
     coarse_ghosts(w, t, level, end, home, flips)
     for m in range(blocks):

@@ -8,10 +8,11 @@ from pdekit.kernels.cycle import (
     NEIGHBOURS, HOMOGENEOUS, RELAX, any_periodic, ascend, dense_inverse, descend, gather, direction_index, prolong,
     restrict, solve_coarsest, sweep_block, vcycle,
 )  # fmt: skip
+from pdekit.kernels.galerkin import interpolation, product
 from pdekit.kernels.lattice import direction, fill, jit, merge, relax_and_dot, scale, split, step, wrap
 from pdekit.kernels.layout import (
     B, BLOCK, BLOCKS, CHUNK, COUPLINGS, DIAGONAL, F, G, INVERSE, LENGTH, N, NATURAL, NATURAL_NEXT, OFFSETS, P,
-    PERIODIC, Q, R, RES, SCRATCH, SIZE, SPARE, SPARE_NEXT, START, STRIDE, T, U, X,
+    PERIODIC, Q, R, RES, SCRATCH, SIZE, SPARE, SPARE_NEXT, START, STRIDE, T, U, WEIGHTS, X,
 )  # fmt: skip
 
 CONVERGED, MAX_ITERATIONS, STAGNATED, BREAKDOWN, NOT_FINITE, INCONSISTENT = range(6)
@@ -19,7 +20,7 @@ CONVERGED, MAX_ITERATIONS, STAGNATED, BREAKDOWN, NOT_FINITE, INCONSISTENT = rang
 
 @jit
 def setup(arrays, has_sink, w, tables, singular, wide):
-    """Build the averaged hierarchy in the workspace; False if the coarsest operator is not positive definite.
+    """Build the hierarchy in the workspace; False if the coarsest operator is not positive definite.
 
     `arrays` are the conductances by axis and the sink, flat, in natural order (the first repeats the second in 2-D).
     """
@@ -29,6 +30,11 @@ def setup(arrays, has_sink, w, tables, singular, wide):
     old, new = tables.vectors[NATURAL], tables.vectors[NATURAL_NEXT]
     starts = (0, 0, 0, 0)
     assemble(arrays, starts, has_sink, w, finest, place, tables.flips[0])
+    if wide is not None and finest[WEIGHTS] > 0:
+        for level in range(tables.table.shape[0] - 1):
+            interpolation(w, tables, level)
+            product(w, tables, level)
+        return dense_inverse(w, tables, singular, wide)
     for level in range(tables.table.shape[0] - 1):
         t, c = tables.table[level], tables.table[level + 1]
         n0, n1, n2 = c[N], c[N + 1], c[N + 2]
@@ -159,6 +165,8 @@ def new_direction(w, tables, wide, beta):
         tables.vectors[P], tables.vectors[Q], t[U], tables.vectors[G], tables.vectors[SCRATCH],
     )  # fmt: skip
     a, b, n = t[COUPLINGS], t[COUPLINGS] + t[SIZE], t[LENGTH]
+    if any_periodic(t):
+        clear_ghosts(w, u, t, t[BLOCKS] // 2)
     dot = 0.0
     for m in range(t[BLOCKS] // 2, t[BLOCKS]):
         la, ua = near[m, direction_index(half, 0, -1)], near[m, direction_index(half, 0, 1)]

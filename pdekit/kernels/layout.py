@@ -29,7 +29,7 @@ __all__ = ["Layout", "layout"]
 (U, F, T, DIAGONAL, INVERSE, COUPLINGS, WEIGHTS) = range(25, 32)
 COLUMNS = 32
 # vectors of conjugate gradients on the finest level, and scratch; columns of Layout.vectors
-(X, B, RES, P, Q, G, NATURAL, NATURAL_NEXT, SPARE, SPARE_NEXT, DENSE, SCRATCH) = range(12)
+(X, B, RES, P, Q, G, NATURAL, NATURAL_NEXT, SPARE, SPARE_NEXT, DENSE, SCRATCH, ROWS, PRODUCT) = range(14)
 
 CHUNK = 1024  # points that a sum over many neighbours takes at once, so that its partial sums stay in cache
 BLOCK_ORDER = {2: (0, 3, 1, 2), 3: (0, 3, 5, 6, 1, 2, 4, 7)}
@@ -40,6 +40,8 @@ class Layout(NamedTuple):
 
     table: np.ndarray  # (levels, COLUMNS)
     near: np.ndarray  # (levels, 8, 27): from a point to its neighbour, by block and offset, in memory
+    neighbour: np.ndarray  # (levels, 8, 27): the neighbour's block
+    cells: np.ndarray  # (levels, 8, 27, 3): the neighbour's cell relative to the point's, by axis
     half: np.ndarray  # (13, 3): the stored half of the offsets
     place: np.ndarray  # (8,): block of each pattern of flips
     flips: np.ndarray  # (levels, 8): flips of each block
@@ -48,7 +50,7 @@ class Layout(NamedTuple):
     corner: np.ndarray  # (levels, 8, 8, 4): their cells relative to the fine point's, by axis, and in memory
     weight: np.ndarray  # (levels, 8): index of a block's first weight array
     end: np.ndarray  # (levels, 3) float64: weight of the last coarse point at the fine point beyond it; 0 if none is
-    vectors: np.ndarray  # (12,)
+    vectors: np.ndarray  # (14,)
     size: int
 
 
@@ -70,7 +72,8 @@ def layout(levels: tuple[Level, ...], periodic: tuple[bool, ...], galerkin: bool
 
     count = len(levels)
     table = np.zeros((count, COLUMNS), dtype=np.int64)
-    near = np.zeros((count, 8, 27), dtype=np.int64)
+    near, neighbour = np.zeros((count, 8, 27), dtype=np.int64), np.zeros((count, 8, 27), dtype=np.int64)
+    cell_shift = np.zeros((count, 8, 27, 3), dtype=np.int64)
     flips, home, corners, weight = (np.zeros((count, 8), dtype=np.int64) for _ in range(4))
     corner = np.zeros((count, 8, 8, 4), dtype=np.int64)
     end = np.zeros((count, 3))
@@ -115,6 +118,7 @@ def layout(levels: tuple[Level, ...], periodic: tuple[bool, ...], galerkin: bool
                 moved = [p + c for p, c in zip(parity, o, strict=True)]
                 target = sum(((v % 2) ^ s) << (2 - k) for k, (v, s) in enumerate(zip(moved, offset, strict=True)))
                 shift = sum((v // 2) * s for v, s in zip(moved, strides, strict=True))
+                neighbour[row, m, d], cell_shift[row, m, d] = place[target], [v // 2 for v in moved]
                 near[row, m, d] = (place[target] - m) * block + shift
             choices = [((-1, 0) if s else (0, 1)) if b and c else (0,) for b, c, s in zip(bits, coarsened, offset, strict=True)]
             cell = list(itertools.product(*choices))
@@ -134,7 +138,7 @@ def layout(levels: tuple[Level, ...], periodic: tuple[bool, ...], galerkin: bool
         if galerkin and not level.coarsest:
             t[WEIGHTS] = allocate(size * arrays)
 
-    vectors = np.zeros(12, dtype=np.int64)
+    vectors = np.zeros(14, dtype=np.int64)
     finest, last = table[0], levels[-1]
     for name in (X, B, RES, P, Q, G):
         vectors[name] = allocate(int(finest[SIZE]))
@@ -145,7 +149,8 @@ def layout(levels: tuple[Level, ...], periodic: tuple[bool, ...], galerkin: bool
         vectors[name] = allocate(points)
     vectors[DENSE] = allocate(2 * int(np.prod(last.shape)) ** 2 + 2 * int(np.prod(last.shape)))
     vectors[SCRATCH] = allocate(CHUNK)
-    if galerkin:  # the Galerkin product keeps a row of 27 temporaries there
-        vectors[SCRATCH] = allocate(max(CHUNK, 3**dim * int(finest[BLOCK] + 2 * finest[START])))
+    if galerkin:  # rows of A P of one block, and P^T A P before it goes to the next level
+        vectors[ROWS] = allocate(3**dim * int(finest[BLOCK] + 2 * finest[START]))
+        vectors[PRODUCT] = allocate((len(half) + 1) * int(finest[SIZE]))
     places = np.array([place.get(q, 0) for q in range(8)])
-    return Layout(table, near, half, places, flips, home, corners, corner, weight, end, vectors, top + 64)
+    return Layout(table, near, neighbour, cell_shift, half, places, flips, home, corners, corner, weight, end, vectors, top + 64)
