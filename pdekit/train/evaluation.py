@@ -2,18 +2,17 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from jaxtyping import Float
-from torch import Tensor
+from typing import Any, Protocol, runtime_checkable
 
 from pdekit.core.errors import InputError
 from pdekit.samples import Inputs, Samples, Source
 from pdekit.stream import held_out
+from pdekit.train.metrics import measure
 
-__all__ = ["Evaluated", "Predictor", "evaluate", "relative_l2"]
+__all__ = ["Evaluated", "Predictor", "evaluate"]
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Anything that predicts the outputs of a batch, such as a :class:`pdekit.train.Surrogate`."""
 
@@ -29,8 +28,7 @@ class Evaluated:
     Args:
         truth: float64 solutions with certificates.
         prediction: of the same inputs.
-        metrics: by output name, then ``rel_l2_mean, rel_l2_median, rel_l2_p95, rel_l2_max, rel_l2_worst_sample,
-            rel_max_mean`` (largest error over largest value) and ``rmse``.
+        metrics: by output name, then by metric and statistic; see :func:`pdekit.train.metrics.measure`.
         solver_seconds: drawing and solving all samples.
         surrogate_seconds: predicting all samples.
     """
@@ -83,31 +81,4 @@ def evaluate(
     parts = [surrogate.predict(truth[k : k + batch_size].inputs) for k in range(0, samples, batch_size)]
     prediction = Samples.cat(parts)
     surrogate_seconds = time.perf_counter() - start
-    metrics = {name: _figures(prediction[name], truth[name]) for name in truth.schema.outputs}
-    return Evaluated(truth, prediction, metrics, solver_seconds, surrogate_seconds)
-
-
-def relative_l2(prediction: Float[Tensor, "batch *shape"], truth: Float[Tensor, "batch *shape"]) -> Tensor:
-    """``||prediction - truth||_2 / ||truth||_2`` over the grid points of each sample, in float64.
-
-    Example:
-        >>> relative_l2(torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 2.0]])).item() == 5**-0.5
-        True
-    """
-    truth = truth.double().cpu().flatten(1)
-    return (prediction.double().cpu().flatten(1) - truth).norm(dim=1) / truth.norm(dim=1)
-
-
-def _figures(prediction: Tensor, truth: Tensor) -> dict[str, float]:
-    relative = relative_l2(prediction, truth)
-    error = (prediction.double().cpu() - truth.double().cpu()).flatten(1)
-    largest = error.abs().amax(dim=1) / truth.double().cpu().flatten(1).abs().amax(dim=1)
-    return {
-        "rel_l2_mean": float(relative.mean()),
-        "rel_l2_median": float(relative.median()),
-        "rel_l2_p95": float(relative.quantile(0.95)),
-        "rel_l2_max": float(relative.max()),
-        "rel_l2_worst_sample": int(relative.argmax()),
-        "rel_max_mean": float(largest.mean()),
-        "rmse": float(error.square().mean().sqrt()),
-    }
+    return Evaluated(truth, prediction, measure(prediction, truth), solver_seconds, surrogate_seconds)
