@@ -1,5 +1,6 @@
 """The V-cycle in tensor operations: batched, any device (the torch twin of `pdekit.kernels`)."""
 import torch
+from pdekit.kernels.layout import BLOCK_ORDER
 from pdekit.kernels.plan import Level, plan_levels
 from pdekit.solvers.multigrid.coarsening import averaged
 from pdekit.solvers.multigrid.galerkin import (add_shifted_, at, corners, count, galerkin, half_offsets, interpolation, neg, pad, shifted, slots, wrap_)
@@ -17,7 +18,7 @@ class LatticeLevel:
         self.coupled = any(p and n % 2 for p, n in zip(periodic, level.shape))
         par = lambda p: sum(q != s for q, s in zip(p, level.offset)) % 2
         if self.full:
-            self.colours = [[p] for p in slots(dim)]
+            self.colours = [[tuple(((q >> (dim - 1 - k)) & 1) ^ o for k, o in enumerate(level.offset))] for q in BLOCK_ORDER[dim]]
         else:
             self.colours = [[p for p in slots(dim) if par(p) == c] for c in (0, 1)]
 
