@@ -31,7 +31,7 @@ class RelativeL2(Loss):
     """``||prediction - truth|| / ||truth||`` in L2 of the domain, averaged over samples and channels.
 
     The mean makes the learning rate independent of the batch size. A truth that is zero everywhere has no relative
-    error: it counts 0 if met exactly and is infinite otherwise.
+    error: it costs nothing if met exactly and more than any training survives otherwise.
 
     Example:
         >>> truth = torch.ones(2, 3, 1)

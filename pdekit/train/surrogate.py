@@ -304,8 +304,8 @@ def _read_weights(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, T
 
 def _what_it_is(path: Path) -> str:
     with path.open("rb") as file:
-        start = file.read(4)
-    if start.startswith((b"PK", b"\x80")):
+        start = file.read(9)
+    if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":  # where a safetensors file opens its header
         return (
             "It is a pickle, as torch.save writes, which could run any code when loaded, so it is refused; save the "
             "model with Surrogate.save."
