@@ -10,6 +10,14 @@ from pdekit.cli.parsing import new_parser, refuse_existing
 __all__ = ["parser", "run"]
 
 
+LABELS = {
+    "rel_l2": "relative L2",
+    "rel_l1": "relative L1",
+    "rel_h1": "relative H1",
+    "boundary": "boundary",
+}
+
+
 def parser() -> ArgumentParser:
     p = new_parser(
         "evaluate",
@@ -85,12 +93,11 @@ def _table(evaluated: Any, family: Any) -> str:
     count = len(evaluated.truth)
     shape = " x ".join(map(str, family.schema.domain.shape))
     lines = [f"{count} held-out samples on {shape} points; solutions: {evaluated.truth.certificate}"]
+    lines.append(f"  {'':24} {'mean':>9} {'median':>9} {'95 %':>9} {'largest':>9}")
     for name, figures in evaluated.metrics.items():
-        lines.append(f"  {name}: relative L2 error")
-        for label in ("mean", "median", "p95", "max"):
-            lines.append(f"    {label:8} {figures[f'rel_l2_{label}']:.4f}")
-        lines[-1] += f"   (sample {figures['rel_l2_worst_sample']})"
-        lines.append(f"    largest error over largest value, mean {figures['rel_max_mean']:.4f}")
+        for key, label in LABELS.items():
+            values = " ".join(f"{figures[f'{key}_{kind}']:9.4f}" for kind in ("mean", "median", "p95", "max"))
+            lines.append(f"  {f'{name}, {label}':24} {values}")
     solver, surrogate = evaluated.solver_seconds / count, evaluated.surrogate_seconds / count
     ratio = solver / surrogate
     faster = f"{ratio:.1f} times faster" if ratio >= 1 else f"{1 / ratio:.1f} times slower"

@@ -79,46 +79,44 @@ def run(arguments: Namespace) -> int:
 
 def _problem(arguments: Namespace) -> tuple[Any, Any]:
     """The family and its one problem."""
-    from pdekit import fields
     from pdekit.core.errors import ConfigError
     from pdekit.families import Darcy, Poisson
+    from pdekit.fields import Constant, GaussianField, Threshold
 
     boundaries, open_axes = _boundaries(arguments)
-    name = "coefficient" if arguments.family == "darcy" else "source"
-    if arguments.family == "poisson" and arguments.coefficient:
-        raise ConfigError("poisson has no --coefficient; expected --source FILE.npy, or the family darcy.")
-    source = arguments.source
-    if arguments.family == "darcy":
-        source = 1.0 if source is None else _number(source)
-        given = arguments.coefficient and read_array(arguments.coefficient)
-        if isinstance(source, str):
-            source = read_array(source)
-    else:
-        given = source and read_array(source)
-    shape = _shape(arguments, given, source)
-    grid = _grid(shape, open_axes)
-    smooth = fields.GaussianField(alpha=2, tau=3)
-    if arguments.family == "darcy":
-        family = Darcy(grid, fields.Threshold(smooth, low=3, high=12), source=source, boundaries=boundaries)
-    else:
-        family = Poisson(grid, smooth, boundaries=boundaries)
-    if given is None:
-        return family, family.draw([0], seed=arguments.seed, split="train")
-    from pdekit.samples import Inputs
+    source = None if arguments.source is None else _number(arguments.source)
+    if isinstance(source, str):
+        source = read_array(source)
+    if arguments.family == "poisson":
+        if arguments.coefficient or isinstance(source, float):
+            given = f"--coefficient {arguments.coefficient}" if arguments.coefficient else f"--source {source}"
+            raise ConfigError(f"poisson takes --source FILE.npy only; given was {given}. darcy takes both.")
+        grid = _grid(_shape(arguments, source), open_axes)
+        family = Poisson(grid, GaussianField(alpha=2, tau=3) if source is None else Constant(0.0), boundaries)
+        drawn = family.draw([0], seed=arguments.seed) if source is None else family.inputs_from(source)
+        return family, drawn
+    coefficient = read_array(arguments.coefficient) if arguments.coefficient else None
+    grid = _grid(_shape(arguments, coefficient, source), open_axes)
+    law = Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)
+    if source is None or isinstance(source, float):
+        family = Darcy(grid, law, 1.0 if source is None else source, boundaries)
+        drawn = family.draw([0], seed=arguments.seed) if coefficient is None else family.inputs_from(coefficient)
+        return family, drawn
+    if coefficient is None:
+        coefficient = Darcy(grid, law).draw([0], seed=arguments.seed)["coefficient"][0]
+    family = Darcy(grid, law, Constant(0.0), boundaries)
+    return family, family.inputs_from(coefficient, source)
 
-    return family, Inputs(family.schema, {name: given[None]})
 
-
-def _shape(arguments: Namespace, given: Any, source: Any) -> tuple[int, ...]:
+def _shape(arguments: Namespace, *arrays: Any) -> tuple[int, ...]:
     """Of the arrays given, or of a random problem."""
     from pdekit.core.errors import ConfigError
 
-    shapes = {tuple(array.shape) for array in (given, source) if hasattr(array, "shape")}
-    if len(shapes) > 1:
-        raise ConfigError(f"--coefficient has shape {tuple(given.shape)} and --source {tuple(source.shape)}; "
-                          "expected one shape.")  # fmt: skip
+    shapes = [tuple(array.shape) for array in arrays if hasattr(array, "shape")]
+    if len(set(shapes)) > 1:
+        raise ConfigError(f"--coefficient has shape {shapes[0]} and --source {shapes[1]}; expected one shape.")
     if shapes:
-        return shapes.pop()
+        return shapes[0]
     if arguments.resolution < 3:
         raise ConfigError(f"--resolution {arguments.resolution}: expected at least 3.")
     return (arguments.resolution,) * arguments.dimension

@@ -5,17 +5,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pdekit.train.batches_log import BatchesLog
+    from pdekit.train.channels import Channels
     from pdekit.train.checkpoint import Checkpoints, latest_checkpoint, read_checkpoint
     from pdekit.train.config import RunConfig, config_from, load_config
     from pdekit.train.data import StreamData
-    from pdekit.train.losses import RelativeL2
+    from pdekit.train.losses import Loss, RelativeL2
     from pdekit.train.monitor import StreamMonitor
     from pdekit.train.normaliser import Normaliser
     from pdekit.train.operator_learning import OperatorLearning
     from pdekit.train.runner import run
+    from pdekit.train.strategies import OneStep, Strategy
     from pdekit.train.surrogate import Surrogate, load
 
 _HOMES = {
+    "Strategy": "strategies",
+    "OneStep": "strategies",
+    "Loss": "losses",
+    "Channels": "channels",
     "BatchesLog": "batches_log",
     "Checkpoints": "checkpoint",
     "Normaliser": "normaliser",
@@ -35,11 +41,15 @@ _HOMES = {
 
 __all__ = [
     "BatchesLog",
+    "Channels",
     "Checkpoints",
+    "Loss",
     "Normaliser",
+    "OneStep",
     "OperatorLearning",
     "RelativeL2",
     "RunConfig",
+    "Strategy",
     "StreamData",
     "StreamMonitor",
     "Surrogate",

@@ -15,7 +15,7 @@ from torch import nn
 from pdekit.core.errors import ConfigError, PdekitError, did_you_mean
 from pdekit.train.catalogue import by_name
 
-__all__ = ["Names", "build", "did_you_mean_key", "shorten"]
+__all__ = ["SUPPLIED", "Names", "build", "did_you_mean_key", "shorten"]
 
 TRUSTED = ("pdekit", "torch.optim")
 """Modules whose classes a file may name; others need ``--allow MODULE``."""
@@ -32,6 +32,10 @@ def _torch_names() -> dict[str, str]:
 
 
 TORCH = _torch_names()
+SUPPLIED = ("model", "schema", "channels", "normaliser", "optimizer", "schedule")
+"""Arguments of a task that the run supplies."""
+LENGTHS = ("total_steps", "T_max", "max_lr")
+"""Arguments of a schedule that the run fills in where the file does not."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,14 @@ class Names:
             if key not in parameters:
                 what = getattr(target, "__name__", str(target))
                 raise ConfigError(f"{path}.{key}: {what} has no argument {key!r}. {did_you_mean_key(key, parameters)}")
-            checked[key] = self.check(item, parameters[key].annotation, f"{path}.{key}")
+            annotation = parameters[key].annotation
+            if item is None and parameters[key].default is not None and not _optional(annotation):
+                raise ConfigError(f"{path}.{key} is null; expected a value, or the key left out.")
+            checked[key] = self.check(item, annotation, f"{path}.{key}")
+        for key, parameter in parameters.items():
+            required = parameter.default is parameter.empty and parameter.kind not in _CATCH_ALL
+            if required and key not in (*arguments, *LENGTHS):
+                raise ConfigError(f"{path}.{key} is missing; {getattr(target, '__name__', target)} needs it.")
         return checked
 
     def _instance(self, value: Mapping[str, Any], bases: tuple[type, ...], path: str) -> dict[str, Any]:
@@ -107,7 +118,7 @@ class Names:
         arguments = value.get("init_args") or {}
         if not isinstance(arguments, Mapping):
             raise ConfigError(f"{path}.init_args is {arguments!r}; expected a mapping of arguments.")
-        first = _positional_from_run(cls, bases)
+        first = _from_run(cls, bases)
         return {"class_path": full, "init_args": self.check_arguments(arguments, cls, path, skip=first)}
 
     def _resolve(self, name: Any, bases: tuple[type, ...], path: str) -> str:
@@ -152,7 +163,7 @@ def build(key: str, annotation: Any, value: Any) -> tuple[Any, Any]:
     parser.add_argument(f"--{key}", type=annotation)
     try:
         namespace = parser.parse_object({key: value})
-        resolved = yaml.safe_load(parser.dump(namespace, skip_none=False))[key]
+        resolved = yaml.safe_load(parser.dump(namespace, skip_unset=False))[key]
         return parser.instantiate(namespace)[key], resolved
     except ArgumentError as error:
         raise ConfigError(_readable(str(error))) from error
@@ -165,8 +176,8 @@ def shorten(value: Any) -> Any:
     if isinstance(value, Mapping):
         short = {key: shorten(item) for key, item in value.items()}
         path = value.get("class_path")
-        if isinstance(path, str) and (entry := by_name().get(path.rpartition(".")[2])) and entry.path == path:
-            short["class_path"] = entry.name
+        if isinstance(path, str) and path.startswith("pdekit.") and path.rpartition(".")[2] in by_name():
+            short["class_path"] = path.rpartition(".")[2]
         return short
     return [shorten(item) for item in value] if isinstance(value, list | tuple) else value
 
@@ -213,6 +224,14 @@ def _classes(annotation: Any) -> Iterator[type]:
             yield annotation
 
 
+_CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _optional(annotation: Any) -> bool:
+    plain = annotation in (Any, None, type(None), inspect.Parameter.empty)
+    return plain or any(_optional(argument) for argument in typing.get_args(annotation))
+
+
 def _literal(annotation: Any, value: str) -> bool:
     if typing.get_origin(annotation) is typing.Literal:
         return value in typing.get_args(annotation)
@@ -229,8 +248,10 @@ def _element(annotation: Any) -> Any:
     return typing.Union[tuple(found)] if found else Any  # noqa: UP007
 
 
-def _positional_from_run(cls: type, bases: tuple[type, ...]) -> tuple[str, ...]:
+def _from_run(cls: type, bases: tuple[type, ...]) -> tuple[str, ...]:
     """Arguments that the run supplies: channels of a model, parameters of an optimiser, the optimiser of a schedule."""
+    if any(base.__name__ == "LightningModule" for base in bases):
+        return SUPPLIED
     if nn.Module in bases:
         return tuple(list(inspect.signature(cls).parameters)[:2])
     if torch.optim.Optimizer in bases or torch.optim.lr_scheduler.LRScheduler in bases:

@@ -91,7 +91,8 @@ def _bases(name: str, nodes: dict[str, tuple[ast.ClassDef, str]]) -> Iterator[st
 
 
 def _is_abstract(node: ast.ClassDef) -> bool:
-    return any(getattr(base, "id", "") == "ABC" for base in node.bases)
+    decorators = [d for item in node.body if isinstance(item, ast.FunctionDef) for d in item.decorator_list]
+    return any(getattr(name, "id", "") in ("ABC", "abstractmethod") for name in (*node.bases, *decorators))
 
 
 def _arguments(node: ast.ClassDef) -> Iterator[tuple[str, str, str | None]]:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -15,7 +16,7 @@ from pdekit.core.errors import ConfigError
 from pdekit.samples import Source
 from pdekit.solvers import Method
 from pdekit.stream import Stream
-from pdekit.train.build import Names, build, did_you_mean_key, shorten
+from pdekit.train.build import SUPPLIED, Names, build, did_you_mean_key, shorten
 from pdekit.train.yamlfile import override, read_yaml
 
 __all__ = ["Evaluation", "RunConfig", "TrainerSettings", "config_from", "load_config"]
@@ -23,8 +24,6 @@ __all__ = ["Evaluation", "RunConfig", "TrainerSettings", "config_from", "load_co
 ModelFactory = Callable[[int, int], nn.Module]
 OptimizerFactory = Callable[[Iterable], torch.optim.Optimizer]
 ScheduleFactory = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
-SUPPLIED = ("model", "schema", "channels", "normaliser", "optimizer", "schedule")
-"""Arguments of a task that the run supplies."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def load_config(path: str | Path, overrides: Sequence[tuple[str, Any]] = (), *, 
     Raises:
         ConfigError: anything that cannot be understood; the message names the key and the names that are known.
     """
-    content = read_yaml(path)
+    content = deepcopy(DEFAULTS) | read_yaml(path)
     for key, value in overrides:
         if key.partition(".")[0] not in KEYS:
             raise ConfigError(f"--{key}: a run has no key {key.partition('.')[0]!r}. {_hint(key.partition('.')[0])}")
@@ -211,9 +210,6 @@ def _task(names: Names, given: Any) -> tuple[Callable[..., Any], dict[str, Any]]
     checked = names.check(given, Callable[..., lightning.LightningModule], "task")
     module, _, name = checked["class_path"].rpartition(".")
     cls = getattr(import_module(module), name)
-    supplied = [key for key in SUPPLIED if key in checked["init_args"]]
-    if supplied:
-        raise ConfigError(f"task.{supplied[0]}: the run supplies it; see the key {supplied[0]!r} of the file.")
     made, resolved = _arguments(names, "task", cls, checked["init_args"], skip=SUPPLIED)
     return partial(cls, **made), {"class_path": checked["class_path"], "init_args": resolved}
 

@@ -73,7 +73,7 @@ def run(
             task, trained = _train(config, model, stream, checkpoint, seconds, say)
         finally:
             stream.close()
-    surrogate = _surrogate(task, schema)
+    surrogate = task.surrogate
     surrogate.save(out / "model")
     (out / "model" / "config.yaml").write_text(to_yaml(config.resolved))
     with _phase("evaluate", seconds):
@@ -115,7 +115,9 @@ def _train(
         if checkpoint is None:
             say("filling the buffer ...")
         first = data.first_fill() if checkpoint is None else None
-    task = _make_task(config, model, first)
+    task = config.task(model, config.family.schema, optimizer=config.optimizer, schedule=config.schedule)
+    if first is not None:
+        task.fit_normaliser(first)
     trainer = L.Trainer(
         max_steps=settings.max_steps,
         accelerator=settings.accelerator,
@@ -128,7 +130,6 @@ def _train(
             BatchesLog(out / "batches.csv"),
             Checkpoints(out / "checkpoints", every=settings.checkpoint_every_n_steps),
         ],
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -146,14 +147,6 @@ def _train(
         raise KeyboardInterrupt(f"The run can be resumed from {out}.")
     now = stream.statistics()
     return task, {"steps": trainer.global_step, "statistics": now, "verdict": verdict(before, now)}
-
-
-def _make_task(config: RunConfig, model: torch.nn.Module, first: Any) -> Any:
-    raise NotImplementedError
-
-
-def _surrogate(task: Any, schema: Any) -> Any:
-    raise NotImplementedError
 
 
 def _report(

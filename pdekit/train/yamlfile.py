@@ -120,7 +120,7 @@ def override(config: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(node, dict):
             raise ConfigError(f"--{key}: {'.'.join(parents[: depth + 1])} is {node!r}, which has nothing inside.")
     kept = node.get(last)
-    if isinstance(kept, dict) and kept.get("class_path") == value:
+    if isinstance(kept, dict) and isinstance(value, str) and kept.get("class_path") == value:
         return
     node[last] = value
 
