@@ -15,11 +15,14 @@ rounding it to float32 alone moves a residual to 1e-5..1e-3. Nothing in a file d
 make the same bytes, and the seconds of solving belong elsewhere.
 """
 
+from importlib import metadata
 from typing import Literal
 
-__all__ = ["FORMAT", "VERSION", "StoredPrecision", "size_text"]
+__all__ = ["FORMAT", "PDEKIT", "VERSION", "StoredPrecision", "size_text"]
 
 FORMAT, VERSION = "pdekit samples", 1
+PDEKIT = metadata.version("pdekit")
+"""The version of pdekit that writes; its own face names every floor and must not be imported from one of them."""
 
 StoredPrecision = Literal["float32", "float64"]
 

@@ -9,10 +9,9 @@ import h5py
 import numpy as np
 import torch
 
-import pdekit
 from pdekit.core.errors import InputError
 from pdekit.samples.certificate import Certificate, CertificateKind
-from pdekit.samples.layout import FORMAT, VERSION, size_text
+from pdekit.samples.layout import FORMAT, PDEKIT, VERSION, size_text
 from pdekit.samples.samples import Identity, Samples
 from pdekit.samples.schema import Schema
 
@@ -89,7 +88,7 @@ def _opened(path: Path):
             if file.attrs.get("format") != FORMAT:
                 raise InputError(f"its format is {file.attrs.get('format')!r}; expected {FORMAT!r}")
             if (version := int(_attribute(file, "version"))) != VERSION:
-                raise InputError(f"its version is {version}; this pdekit ({pdekit.__version__}) reads {VERSION}")
+                raise InputError(f"its version is {version}; this pdekit ({PDEKIT}) reads {VERSION}")
             yield file
     except InputError as error:
         raise InputError(f"The dataset {path} cannot be read: {error}") from error

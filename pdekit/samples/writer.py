@@ -15,10 +15,9 @@ from typing import Any, Self, get_args
 import h5py
 import numpy as np
 
-import pdekit
 from pdekit.core.errors import InputError, PdekitError
 from pdekit.samples.certificate import Certificate
-from pdekit.samples.layout import FORMAT, VERSION, StoredPrecision, size_text
+from pdekit.samples.layout import FORMAT, PDEKIT, VERSION, StoredPrecision, size_text
 from pdekit.samples.samples import Identity, Samples
 from pdekit.samples.schema import Schema
 
@@ -85,7 +84,7 @@ class DatasetWriter:
         with self._guard():
             self._disk = _Disk(self._partial)
             self._file = file = h5py.File(self._disk, "w", rdcc_nbytes=16 * _CHUNK_BYTES)
-            file.attrs.update({"format": FORMAT, "version": VERSION, "pdekit": pdekit.__version__, **self._texts})
+            file.attrs.update({"format": FORMAT, "version": VERSION, "pdekit": PDEKIT, **self._texts})
             for spec in self.schema.fields:
                 values = self._dataset(f"fields/{spec.name}", self.schema.domain.shape, self._dtype)
                 values.attrs.update({"role": spec.role, "units": spec.units, "description": spec.description})
