@@ -36,6 +36,7 @@ class TrainerSettings:
         accelerator: ``cpu``, ``gpu`` or ``auto``.
         log_every_n_steps: between rows of the logs.
         checkpoint_every_n_steps: between checkpoints; a killed run resumes from the last one.
+        validate_every_n_steps: between looks at the validation samples.
     """
 
     max_steps: int = 1500
@@ -43,9 +44,10 @@ class TrainerSettings:
     accelerator: str = "auto"
     log_every_n_steps: int = 25
     checkpoint_every_n_steps: int = 250
+    validate_every_n_steps: int = 250
 
     def __post_init__(self):
-        for key in ("max_steps", "log_every_n_steps", "checkpoint_every_n_steps"):
+        for key in ("max_steps", "log_every_n_steps", "checkpoint_every_n_steps", "validate_every_n_steps"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key} is {getattr(self, key)}; expected at least 1.")
 
@@ -58,11 +60,13 @@ class Evaluation:
         samples: how many.
         rtol: relative tolerance of their solutions.
         split: which stream of samples; anything but the one trained on.
+        validation: samples of the split ``validation`` whose loss is logged while training; 0 for none.
     """
 
     samples: int = 200
     rtol: float = 1e-10
     split: str = "test"
+    validation: int = 32
 
 
 @dataclass(frozen=True)

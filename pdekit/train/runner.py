@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import shutil
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from typing import Any
 
 import torch
 
-from pdekit.core.errors import ConfigError
+from pdekit.core.errors import ConfigError, InputError
 from pdekit.core.machine import machine, versions
 from pdekit.stream import Stream
 from pdekit.train.checkpoint import Checkpoints, latest_checkpoint
@@ -26,6 +28,7 @@ __all__ = ["run"]
 
 CHANGEABLE = {
     "trainer.max_steps", "trainer.accelerator", "trainer.log_every_n_steps", "trainer.checkpoint_every_n_steps",
+    "trainer.validate_every_n_steps", "evaluation.validation",
     "stream.engine", "stream.workers", "evaluation.samples", "evaluation.rtol", "evaluation.split", "out",
 }  # fmt: skip
 """Keys that a resumed run may change."""
@@ -56,6 +59,7 @@ def run(
         ConfigError: the folder is in use and neither flag is set, or it holds a run with another configuration.
     """
     out = config.out
+    stream = _stream(config)
     checkpoint = _prepare_folder(config, resume, overwrite, say)
     if checkpoint is not None and (finished := _finished(out, config)) is not None:
         say(f"{out} is finished at step {finished.steps}; nothing to resume. A larger --trainer.max_steps goes on.")
@@ -68,7 +72,6 @@ def run(
         torch.manual_seed(config.seed)
         schema = config.family.schema
         model = config.model(len(schema.inputs), len(schema.outputs))
-        stream = Stream(config.family, method=config.solver, **config.stream)
         try:
             task, trained = _train(config, model, stream, checkpoint, seconds, say)
         finally:
@@ -110,7 +113,7 @@ def _train(
     from pdekit.train.batches_log import BatchesLog
 
     out, settings = config.out, config.trainer
-    data = StreamData(stream, validation=0)
+    data = StreamData(stream, validation=config.evaluation.validation)
     with _phase("first_fill", seconds):
         if checkpoint is None:
             say("filling the buffer ...")
@@ -124,6 +127,9 @@ def _train(
         devices=1,
         gradient_clip_val=settings.gradient_clip_val,
         log_every_n_steps=settings.log_every_n_steps,
+        val_check_interval=settings.validate_every_n_steps,
+        check_val_every_n_epoch=None,
+        limit_val_batches=None if data.validation else 0,
         logger=[TensorBoardLogger(out, name="logs", version=""), CSVLogger(out, name="logs", version="")],
         callbacks=[
             StreamMonitor(stream),
@@ -135,18 +141,33 @@ def _train(
         num_sanity_val_steps=0,
         default_root_dir=out,
     )
+    _keep_old_metrics(out / "logs" / "metrics.csv")
     before = stream.statistics()
     say(
         f"training for {settings.max_steps} steps"
         + ("" if checkpoint is None else f", from {checkpoint.name}")
         + " ..."
     )
-    with _phase("train", seconds):
-        trainer.fit(task, datamodule=data, ckpt_path=checkpoint)
-    if trainer.interrupted:
-        raise KeyboardInterrupt(f"The run can be resumed from {out}.")
+    with _phase("train", seconds), _interruptible():
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     now = stream.statistics()
     return task, {"steps": trainer.global_step, "statistics": now, "verdict": verdict(before, now)}
+
+
+def _keep_old_metrics(path: Path) -> None:
+    """Lightning's CSV logger deletes what an interrupted run has written; rename it instead."""
+    if path.is_file():
+        part = 1
+        while (kept := path.with_name(f"metrics-part-{part}.csv")).exists():
+            part += 1
+        path.rename(kept)
+
+
+def _stream(config: RunConfig) -> Stream:
+    try:
+        return Stream(config.family, method=config.solver, **config.stream)
+    except InputError as error:
+        raise ConfigError(f"stream: {error}") from error
 
 
 def _report(
@@ -240,7 +261,8 @@ def _finished(out: Path, config: RunConfig) -> Report | None:
 def _warm_up(say: Callable[[str], None]) -> None:
     from pdekit import kernels
 
-    kernels.warm_up(lambda: say("compiling solver kernels, once per machine (about a minute) ..."))
+    if hasattr(kernels, "warm_up"):
+        kernels.warm_up(lambda: say("compiling solver kernels, once per machine (about a minute) ..."))
 
 
 @contextlib.contextmanager
@@ -248,6 +270,21 @@ def _phase(name: str, seconds: dict[str, float]) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lightning answers Ctrl-C by leaving the process, deaf to further ones; here it stays a KeyboardInterrupt."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
 
 
 @contextlib.contextmanager
