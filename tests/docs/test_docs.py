@@ -55,14 +55,30 @@ def test_every_linked_file_exists():
                 assert (path.parent / target).exists(), f"{path.relative_to(ROOT)} links to {target}"
 
 
-def test_every_command_shown_exists():
-    from pdekit.cli.main import COMMANDS
-
+def commands_shown() -> list[tuple[str, list[str]]]:
+    found = []
     for path in TEXTS:
         shown = "\n".join(blocks(path, "(?:text|console)"))
-        inline = re.findall(r"`(pdekit [a-z]+)", path.read_text())
-        for command in re.findall(r"(?:^|\$ |&& )pdekit ([a-z]+)", "\n".join([shown, *inline]), flags=re.MULTILINE):
-            assert command in COMMANDS, f"{path.relative_to(ROOT)} shows pdekit {command}"
+        inline = re.findall(r"`(pdekit [^`]+)`", path.read_text())
+        for line in re.findall(r"(?:^|\$ |&& )pdekit (.*)", "\n".join([shown, *inline]), flags=re.MULTILINE):
+            found.append((path.relative_to(ROOT).as_posix(), line.split("#")[0].split()))
+    return found
+
+
+def test_every_command_and_option_shown_exists(capsys):
+    from pdekit.cli.main import COMMANDS, main
+
+    helps = {}
+    for where, (command, *rest) in commands_shown():
+        assert command in COMMANDS, f"{where} shows pdekit {command}"
+        if command not in helps:
+            assert main([command, "--help"]) == 0
+            helps[command] = capsys.readouterr().out
+        for option in (word.split("=")[0] for word in rest if word.startswith("--")):
+            is_key_of_a_file = "." in option
+            assert is_key_of_a_file or option in helps[command], f"{where} shows pdekit {command} {option}"
+        for file in (word for word in rest if word.endswith(".yaml")):
+            assert (ROOT / file).is_file(), f"{where} names {file}"
 
 
 def test_no_path_of_a_machine_stands_in_the_documents():
