@@ -15,7 +15,7 @@ class Multigrid(Preconditioner):
     """Geometric multigrid."""
 
     coarsening: Literal["auto", "averaged", "galerkin"] = "auto"
-    use_kernels: bool | None = False
+    use_kernels: bool | None = None
 
     def setup(self, A: LinearOperator) -> LinearOperator:
         """The diagonal, for now."""
