@@ -63,7 +63,9 @@ def _compare(session: Session, points: int, count: int, seed: int) -> None:
     finally:
         for peer in peers.values():
             peer.close()
-    residuals, iterations = _true_residuals(systems, solved["pdekit"]), solved["pdekit"].certificate.iterations.tolist()
+    certificate = solved["pdekit"].certificate
+    assert certificate is not None
+    residuals, iterations = _true_residuals(systems, solved["pdekit"]), certificate.iterations.tolist()
     _row(session, points, seed, count, "pdekit", seconds, residuals, iterations)
     for name, halves in replies.items():
         residuals = [r for half in halves for r in half.residuals]

@@ -56,6 +56,7 @@ def _iterations(session: Session, kind: str, shape: tuple[int, ...], seed: int) 
     inputs = family.draw(range(count), seed=seed, split="train")
     samples = family.solve(inputs, rtol=RTOL, method=CG(Multigrid()))
     certificate = samples.certificate
+    assert certificate is not None
     most = int(certificate.iterations.max())
     session.row(
         coefficient=kind,

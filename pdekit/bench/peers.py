@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import scipy.sparse
@@ -47,7 +48,7 @@ def pyamg_cg(matrix: scipy.sparse.csr_array, rhs: np.ndarray, rtol: float) -> tu
     )
     history: list[float] = []
     x = hierarchy.solve(rhs, tol=rtol, accel="cg", maxiter=200, residuals=history)
-    return x, len(history) - 1
+    return np.asarray(x), len(history) - 1
 
 
 def superlu(matrix: scipy.sparse.csr_array, rhs: np.ndarray, rtol: float) -> tuple[np.ndarray, int]:
@@ -68,8 +69,7 @@ def superlu(matrix: scipy.sparse.csr_array, rhs: np.ndarray, rtol: float) -> tup
 
 def apxchol(matrix: scipy.sparse.csr_array, rhs: np.ndarray, rtol: float) -> tuple[np.ndarray, int]:
     """Approximate Cholesky factor (default partitioner, no export) as preconditioner of its own CG."""
-    import apxchol as package
-
+    package = import_module("apxchol")
     solved = package.factorize(scipy.sparse.csr_matrix(matrix), keep_factor=False).solve(rhs, rtol=rtol, maxiter=500)
     return solved.x, solved.iters
 

@@ -52,14 +52,18 @@ def parser() -> ArgumentParser:
 
 
 def run(arguments: Namespace) -> int:
-    from pdekit.core.errors import ConfigError
+    from pdekit.core.errors import ConfigError, PdekitError
+    from pdekit.solvers import NotConverged
 
     refuse_existing([arguments.out, arguments.plot], arguments.overwrite)
     if not arguments.rtol > 0:
         raise ConfigError(f"--rtol {arguments.rtol}: expected a number greater than 0.")
     method = _method(arguments.method)
     family, inputs = _problem(arguments)
-    samples = family.solve(inputs, rtol=arguments.rtol, method=method)
+    try:
+        samples = family.solve(inputs, rtol=arguments.rtol, method=method)
+    except NotConverged as error:  # without its last line, which is advice for Python
+        raise PdekitError(str(error).rpartition("\n")[0]) from error
     print(samples)
     certificate = samples.certificate
     print(f"  {int(certificate.iterations[0])} iterations, {float(certificate.seconds[0]):.3g} s")
@@ -84,7 +88,7 @@ def _problem(arguments: Namespace) -> tuple[Any, Any]:
     from pdekit.fields import Constant, GaussianField, Threshold
 
     boundaries, open_axes = _boundaries(arguments)
-    source = None if arguments.source is None else _number(arguments.source)
+    source: Any = None if arguments.source is None else _number(arguments.source)
     if isinstance(source, str):
         source = read_array(source)
     if arguments.family == "poisson":

@@ -32,7 +32,10 @@ def parser() -> ArgumentParser:
 
 def parse(words: Sequence[str]) -> Namespace:
     """Options of the command, and all others as changes to the file."""
-    return parse_with_overrides(parser(), words, KEYS)
+    flag = "--print_config"  # the parsing library would take it for its own
+    arguments = parse_with_overrides(parser(), [word for word in words if word != flag], KEYS)
+    arguments["print_config"] = flag in words
+    return arguments
 
 
 def run(arguments: Namespace) -> int:

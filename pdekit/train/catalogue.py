@@ -127,4 +127,6 @@ def _exported(package: str) -> frozenset[str]:
 
 
 def _public(entry: Entry, package: str) -> bool:
-    return entry.name in _exported(package)
+    """Exported, and for a network: nothing but the numbers of channels has to be given; parts of one ask for more."""
+    asked = [name for name, _, default in entry.arguments if default is None]
+    return entry.name in _exported(package) and (package != "nn" or len(asked) <= 2)

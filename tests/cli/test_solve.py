@@ -1,0 +1,149 @@
+"""``pdekit solve``: arrays of one's own, random problems, boundary conditions, refusals."""
+
+import numpy as np
+import pytest
+
+from pdekit.cli.main import main
+from pdekit.samples.hdf5 import read
+from pdekit.solvers import Direct
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def coefficient(shape=(17, 13)):
+    array = np.exp(np.random.default_rng(0).standard_normal(shape))
+    np.save("a.npy", array)
+    return array
+
+
+def complaint(words, capsys):
+    assert main(["solve", *words]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("pdekit: error: ")
+    return shown
+
+
+def test_own_coefficient_to_file_and_picture(folder, capsys):
+    """Oracle: SuperLU on the same system."""
+    array = coefficient()
+    assert main(["solve", "darcy", "--coefficient", "a.npy", "--out", "solution.h5", "--plot", "solution.png"]) == 0
+    assert "1 of 1 samples certified by residual" in capsys.readouterr().out
+    samples = read("solution.h5")
+    assert samples["coefficient"].shape == (1, *array.shape)
+    import pdekit as pk
+
+    family = pk.families.Darcy(pk.Grid(array.shape), pk.fields.Constant(1.0))
+    expected = family.solve(family.inputs_from(array), rtol=1e-12, method=Direct())["solution"]
+    assert float((samples["solution"] - expected).norm() / expected.norm()) < 1e-7
+    assert (folder / "solution.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_seed_draws_a_sample_of_the_training_stream(capsys):
+    assert main(["solve", "darcy", "--resolution", "17", "--seed", "3", "--out", "s.h5"]) == 0
+    import pdekit as pk
+
+    law = pk.fields.Threshold(pk.fields.GaussianField(alpha=2, tau=3), low=3, high=12)
+    drawn = pk.families.Darcy(pk.Grid((17, 17)), law).draw([0], seed=3)
+    assert (read("s.h5")["coefficient"] == drawn["coefficient"]).all()
+
+
+def test_boundary_conditions_by_side():
+    """Oracle: u = 1 + x/2 solves -u'' = 0 with u(0) = 1 and du/dn = 1/2 on the right."""
+    np.save("f.npy", np.zeros((9, 9)))
+    sides = ["--boundary.left", "1", "--boundary.right", "neumann", "0.5", "--boundary.all", "neumann", "0"]
+    assert main(["solve", "poisson", "--source", "f.npy", *sides, "--out", "s.h5"]) == 0
+    u = read("s.h5")["solution"][0].double()
+    x = np.linspace(0, 1, 9)
+    assert np.allclose(u, (1 + x / 2)[:, None], atol=1e-6)
+
+
+def test_a_periodic_side_opens_its_axis():
+    assert main(["solve", "darcy", "--resolution", "9", "--boundary.left", "periodic", "--out", "s.h5"]) == 0
+    assert read("s.h5").schema.domain.closed_axes == (False, True)
+
+
+@pytest.mark.parametrize("method", ["Direct", "CG", "Jacobi", "Multigrid", "Auto"])
+def test_methods_and_preconditioners_by_name(method, capsys):
+    assert main(["solve", "darcy", "--resolution", "9", "--method", method]) == 0
+
+
+@pytest.mark.parametrize("dimension", ["1", "2", "3"])
+def test_dimensions(dimension):
+    assert main(["solve", "poisson", "--resolution", "9", "--dimension", dimension]) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda a: a.__setitem__((3, 4), np.nan), "coefficient[3, 4] is nan"),
+        (lambda a: a.__setitem__((2, 1), 0.0), "coefficient[2, 1] is 0.0"),
+        (lambda a: a.__setitem__((5, 5), -1.0), "coefficient[5, 5] is -1.0"),
+    ],
+)
+def test_bad_entries_are_named_with_their_index(change, expected, capsys):
+    array = coefficient((9, 9))
+    change(array)
+    np.save("a.npy", array)
+    assert expected in complaint(["darcy", "--coefficient", "a.npy"], capsys)
+
+
+def test_pickles_are_never_loaded(folder, capsys):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(folder / "exploded"), "w"))
+
+    np.save("a.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    assert "Pickled objects are never loaded" in complaint(["darcy", "--coefficient", "a.npy"], capsys)
+    assert not (folder / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.ones((3, 3, 3, 3)), "expected one real array with 1, 2 or 3 axes"),
+        (np.ones((5, 5), dtype=complex), "expected one real array"),
+        (np.float64(1.0), "expected one real array"),
+        (np.ones((2, 5)), "axis x has 2 points"),
+    ],
+)
+def test_arrays_that_are_no_fields(array, expected, capsys):
+    np.save("a.npy", array)
+    assert expected in complaint(["darcy", "--coefficient", "a.npy"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["darcy", "--coefficient", "missing.npy"], "missing.npy cannot be read: No such file"),
+        (["darcy", "--coefficient", "text.npy"], "text.npy is no plain .npy file"),
+        (["darcy", "--coefficient", "a.npy", "--source", "b.npy"], "shape (17, 13) and --source (5, 5)"),
+        (["darcy", "--coefficient", "a.npy", "--rtol", "1e-30"], "wanted 1.0e-30"),
+        (["darcy", "--rtol", "0"], "greater than 0"),
+        (["darcy", "--resolution", "2"], "at least 3"),
+        (["darcy", "--boundary.top", "roben", "1"], "Did you mean robin?"),
+        (["darcy", "--boundary.top", "robin", "1"], "expected robin VALUE COEFFICIENT"),
+        (["darcy", "--boundary.top", "neumann", "x"], "expected neumann VALUE"),
+        (["darcy", "--method", "Multigird"], "Did you mean Multigrid?"),
+        (["poisson", "--coefficient", "a.npy"], "poisson takes --source FILE.npy only"),
+        (["laplace"], "'darcy', 'poisson'"),
+    ],
+)
+def test_refusals(words, expected, capsys):
+    coefficient()
+    np.save("b.npy", np.ones((5, 5)))
+    with open("text.npy", "w") as file:
+        file.write("no array")
+    assert expected in complaint(words, capsys)
+
+
+def test_nothing_is_overwritten_unasked(folder, capsys):
+    (folder / "kept.h5").write_text("precious")
+    words = ["darcy", "--resolution", "9", "--out", "kept.h5"]
+    assert "kept.h5 exists" in complaint(words, capsys)
+    assert (folder / "kept.h5").read_text() == "precious"
+    assert main(["solve", *words, "--overwrite"]) == 0
+    assert len(read("kept.h5")) == 1
