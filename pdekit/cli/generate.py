@@ -42,11 +42,15 @@ def parse(words: Sequence[str]) -> Namespace:
 
 def run(arguments: Namespace) -> int:
     from pdekit import plot
-    from pdekit.cli.progress import Progress
+    from pdekit.cli.progress import Progress, progress_line
+    from pdekit.core.patience import patience
     from pdekit.stream import generate
 
     recipe, text = _recipe(arguments)
     family, count, method = recipe.pop("family"), recipe.pop("count"), recipe.pop("solver", None)
+    shown = family.draw(range(min(count, 3)), seed=recipe.get("seed", 0), split=recipe.get("split", "train"))
+    with patience(progress_line):
+        shown = family.solve(shown, rtol=1e-6, method=method)
     with Progress(count, "samples") as progress:
         report = generate(
             family,
@@ -59,9 +63,8 @@ def run(arguments: Namespace) -> int:
             **recipe,
         )
     print(report)
-    shown = family.draw(range(min(count, 3)), seed=recipe.get("seed", 0), split=recipe.get("split", "train"))
     picture = report.path / "samples.png"
-    plot.save(plot.samples_figure(family.solve(shown, rtol=1e-6)), picture)
+    plot.save(plot.samples_figure(shown), picture)
     print(f"  drawn in {picture}")
     return 0
 

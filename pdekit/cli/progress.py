@@ -4,7 +4,7 @@ import sys
 import time
 from typing import Self
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "progress_line"]
 
 
 class Progress:
@@ -45,3 +45,8 @@ class Progress:
             self._last = now
             rate = done / (now - self._start)
             print(f"{done} of {self.total} {self.what}, {rate:.3g}/s", file=sys.stderr, flush=True)
+
+
+def progress_line(line: str) -> None:
+    """A line for whoever waits; on standard error, so that results can be piped."""
+    print(line, file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from pdekit.cli.parsing import new_parser, read_array, refuse_existing
+from pdekit.cli.progress import progress_line
 from pdekit.train.catalogue import entries
 
 __all__ = ["parser", "run"]
@@ -53,6 +54,7 @@ def parser() -> ArgumentParser:
 
 def run(arguments: Namespace) -> int:
     from pdekit.core.errors import ConfigError, PdekitError
+    from pdekit.core.patience import patience
     from pdekit.solvers import NotConverged
 
     refuse_existing([arguments.out, arguments.plot], arguments.overwrite)
@@ -61,7 +63,8 @@ def run(arguments: Namespace) -> int:
     method = _method(arguments.method)
     family, inputs = _problem(arguments)
     try:
-        samples = family.solve(inputs, rtol=arguments.rtol, method=method)
+        with patience(progress_line):
+            samples = family.solve(inputs, rtol=arguments.rtol, method=method)
     except NotConverged as error:  # without its last line, which is advice for Python
         raise PdekitError(str(error).rpartition("\n")[0]) from error
     print(samples)

@@ -15,6 +15,7 @@ import torch
 
 from pdekit.core.errors import ConfigError, InputError
 from pdekit.core.machine import machine, versions
+from pdekit.core.patience import patience
 from pdekit.stream import Stream
 from pdekit.train.checkpoint import Checkpoints, latest_checkpoint
 from pdekit.train.config import RunConfig
@@ -67,7 +68,7 @@ def run(
         return finished
     seconds: dict[str, float] = {}
     with _phase("compile", seconds):
-        _warm_up(say)
+        _warm_up(config, say)
     with _quiet(), torch.random.fork_rng():
         torch.manual_seed(config.seed)
         schema = config.family.schema
@@ -258,11 +259,11 @@ def _finished(out: Path, config: RunConfig) -> Report | None:
     return report if report.steps >= config.trainer.max_steps else None
 
 
-def _warm_up(say: Callable[[str], None]) -> None:
-    from pdekit import kernels
-
-    if hasattr(kernels, "warm_up"):
-        kernels.warm_up(lambda: say("compiling solver kernels, once per machine (about a minute) ..."))
+def _warm_up(config: RunConfig, say: Callable[[str], None]) -> None:
+    """Compile what the solver needs, apart from the training that would otherwise seem to hang."""
+    with patience(say):
+        inputs = config.family.draw([0], seed=config.seed, split=config.evaluation.split)
+        config.family.solve(inputs, rtol=1e-2, method=config.solver, throw=False)
 
 
 @contextlib.contextmanager
