@@ -43,6 +43,12 @@ def confirmed(
     if x0 is not None:
         x0 = torch.where((norm > 0).unsqueeze(-1), without_nullspace(x0), 0.0)
 
+    if b.numel() == 0:
+        none = torch.zeros_like(norm, dtype=torch.int64)
+        met = torch.ones_like(none, dtype=torch.bool)
+        history = torch.zeros((1, *norm.shape), dtype=norm.dtype, device=norm.device)
+        return Solution(b, met, norm, tolerance, none, reasons_of(none), history, 0.0, 0.0, "nothing")
+
     def attempt(b: Tensor, x0: Tensor | None):
         outcome = prepared.run(b, x0, rtol, atol)
         x, residual = without_nullspace(outcome.x), outcome.residual

@@ -1,7 +1,9 @@
 """The compiled multigrid-CG kernel as a method for stencils on the CPU."""
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -42,21 +44,20 @@ class FusedCG(Prepared):
         # Compiled code is loaded on first use only.
         from pdekit.kernels import pcg
 
-        A, batch = self.stencil, tuple(b.shape[:-1])
-        dim = len(A.lattice)
+        A, batch = self.stencil, b.shape[:-1]
+        count = math.prod(batch)
         shared = math.prod(A.batch_shape) == 1
 
-        def rows(values: Tensor, trailing: tuple[int, ...]):
-            matrix_batch = (1,) if shared else batch
-            spread = values.reshape(1, *trailing) if shared else values.expand(*matrix_batch, *trailing)
-            return spread.detach().reshape(-1, *trailing).contiguous().numpy()
+        def samples(values: Tensor, trailing: Sequence[int]) -> np.ndarray:
+            spread = values if shared else values.expand(*batch, *trailing)
+            return spread.detach().reshape(1 if shared else count, *trailing).contiguous().numpy()
 
         result = pcg.solve(
-            [rows(face, tuple(face.shape[-dim:])) for face in A.faces],
-            None if A.sink is None else rows(A.sink, A.lattice),
+            [samples(face, face.shape[len(A.batch_shape) :]) for face in A.faces],
+            None if A.sink is None else samples(A.sink, A.lattice),
             A.periodic,
-            b.detach().reshape(-1, *A.lattice).contiguous().numpy(),
-            None if x0 is None else x0.detach().reshape(-1, *A.lattice).contiguous().numpy(),
+            b.detach().reshape(count, *A.lattice).contiguous().numpy(),
+            None if x0 is None else x0.detach().reshape(count, *A.lattice).contiguous().numpy(),
             rtol=rtol,
             atol=atol,
             max_iterations=self.max_iterations,
@@ -66,7 +67,7 @@ class FusedCG(Prepared):
             torch.from_numpy(result.x).reshape(b.shape),
             torch.from_numpy(result.iterations).reshape(batch),
             torch.from_numpy(result.reason).reshape(batch),
-            torch.from_numpy(result.history).reshape(-1, *batch),
+            torch.from_numpy(result.history).reshape(len(result.history), *batch),
             torch.from_numpy(result.residual).reshape(batch),
             f"CG, multigrid preconditioner ({_counted(result.coarsening)})",
             result.setup_seconds,

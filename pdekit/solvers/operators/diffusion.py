@@ -103,7 +103,7 @@ def diffusion(
             sink = _add(sink, k - dim, end, conductance * layout.restrict(leak, without=k))
     operator = _operator(faces, sink, layout)
     batch = torch.broadcast_shapes(operator.batch_shape, rhs.shape[:-dim])
-    rhs = rhs.expand(*batch, *layout.lattice).reshape(*batch, -1)
+    rhs = rhs.expand(*batch, *layout.lattice).reshape(*batch, operator.shape[0])
     share = None if volume is None else volume.expand(layout.lattice).flatten()
     return LinearSystem(operator, rhs, _Restore(layout, given), layout.reduce, share)
 

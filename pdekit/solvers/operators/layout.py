@@ -1,5 +1,6 @@
 """The unknowns of a vertex-centred discretisation on a grid."""
 
+import math
 from collections.abc import Sequence
 
 from jaxtyping import Float
@@ -72,4 +73,4 @@ class Layout:
         """From a field to its unknowns."""
         check_shape("the field", u, self.grid.shape)
         inner = self.restrict(u)
-        return inner.reshape(*inner.shape[: -self.grid.dim], -1)
+        return inner.reshape(*inner.shape[: -self.grid.dim], math.prod(self.lattice))

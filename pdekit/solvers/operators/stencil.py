@@ -111,17 +111,22 @@ class Stencil(LinearOperator):
         for k, face in enumerate(self.faces):
             if not self.periodic[k]:
                 for end in (0, -1):
-                    found = found | (face.select(k - dim, end) != 0).flatten(len(self.batch_shape)).any(-1)
+                    found = found | self._any(face.select(k - dim, end))
         if bool(found.all()):
             return True
         if self.sink is not None:
-            found = found | (self.sink != 0).flatten(len(self.batch_shape)).any(-1)
+            found = found | self._any(self.sink)
         if bool(found.any()) and not bool(found.all()):
             raise InputError(
                 f"The matrix {list(first_index(~found))} of the batch leads nowhere to the ground, so constants are in "
                 "its null space, while others are definite; solve the two kinds in batches of their own."
             )
         return bool(found.all())
+
+    def _any(self, conductance: Tensor) -> Tensor:
+        """Whether each matrix of the batch has an entry that is not 0."""
+        batch = self.batch_shape
+        return (conductance != 0).reshape(*batch, math.prod(conductance.shape[len(batch) :])).any(-1)
 
     @property
     def tags(self) -> frozenset[Tag]:
@@ -172,7 +177,7 @@ class Stencil(LinearOperator):
             else:
                 out.narrow(axis, 0, 1).add_(lower * field.narrow(axis, 0, 1))
                 out.narrow(axis, n - 1, 1).add_(upper * field.narrow(axis, n - 1, 1))
-        return out.reshape(*batch, -1)
+        return out.reshape(*batch, self.shape[0])
 
     def diagonal(self) -> Float[Tensor, "*batch n"]:
         total = torch.zeros((), dtype=self.dtype, device=self.device) if self.sink is None else self.sink
@@ -180,7 +185,7 @@ class Stencil(LinearOperator):
             wraps_to_itself = self.periodic[k] and self.lattice[k] == 1
             if not wraps_to_itself:
                 total = total + self.lower(k) + self.upper(k)
-        return total.expand(*self.batch_shape, *self.lattice).reshape(*self.batch_shape, -1)
+        return total.expand(*self.batch_shape, *self.lattice).reshape(*self.batch_shape, self.shape[0])
 
     def to_scipy(self, index: tuple[int, ...] = ()) -> scipy.sparse.csr_array:
         n = self.shape[0]
