@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,4 +32,5 @@ class LogNormal(RandomField):
     field: RandomField
 
     def sample(self, keys: KeyArray, domain: Grid | Float[Tensor, "points dim"]) -> Float[Tensor, "batch *shape"]:
-        return self.field.sample(keys, domain).exp_()
+        values = self.field.sample(keys, domain).numpy()
+        return torch.from_numpy(np.exp(values, out=values))

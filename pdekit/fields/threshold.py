@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -37,6 +38,6 @@ class Threshold(RandomField):
     level: float = 0.0
 
     def sample(self, keys: KeyArray, domain: Grid | Float[Tensor, "points dim"]) -> Float[Tensor, "batch *shape"]:
-        values = self.field.sample(keys, domain)
-        low, high = values.new_tensor(self.low), values.new_tensor(self.high)
-        return torch.where(values >= self.level, high, low)
+        # NumPy: torch's threads would go on spinning, and slow down ours in the next call.
+        values = self.field.sample(keys, domain).numpy()
+        return torch.from_numpy(np.where(values >= self.level, float(self.high), float(self.low)))
