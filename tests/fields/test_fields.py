@@ -2,6 +2,7 @@
 
 import json
 
+import jsonargparse
 import numpy as np
 import pytest
 import torch
@@ -116,3 +117,12 @@ def test_threshold_and_lognormal_are_maps_of_their_field():
 def test_refusals(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@each_field
+def test_configuration_files_can_name_it(field):
+    """jsonargparse reads back what ``describe`` writes, by class path and typed arguments."""
+    parser = jsonargparse.ArgumentParser()
+    parser.add_argument("--field", type=RandomField)
+    parsed = parser.parse_args([f"--field={json.dumps(field.describe())}"])
+    assert parser.instantiate(parsed).field == field
