@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
 
     recipe, text = _recipe(arguments)
     family, count, method = recipe.pop("family"), recipe.pop("count"), recipe.pop("solver", None)
-    shown = family.draw(range(min(count, 3)), seed=recipe.get("seed", 0), split=recipe.get("split", "train"))
+    shown = family.draw(range(max(1, min(count, 3))), seed=recipe.get("seed", 0), split=recipe.get("split", "train"))
     with patience(progress_line):
         shown = family.solve(shown, rtol=1e-6, method=method)
     with Progress(count, "samples") as progress:
