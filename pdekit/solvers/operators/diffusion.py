@@ -73,39 +73,52 @@ def diffusion(
     check_positive("coefficient", a)
     f = _at_nodes("source", source, grid, a)
     check_finite("source", f)
-    rhs, sink = layout.restrict(f), None
-    if (volume := layout.share(a)) is not None:
-        rhs = rhs * volume
-    if reaction is not None:
-        c = _at_nodes("reaction", reaction, grid, a)
+    c = None if reaction is None else _at_nodes("reaction", reaction, grid, a)
+    if c is not None:
         _check_not_negative("reaction", c)
+    values: dict[str, Tensor] = {}
+    leaks: dict[str, Tensor] = {}
+    for k, _, side in layout.sides():
+        if side.kind != "periodic":
+            values[side.where] = on_side(side.where, "value", side.value, grid, k, a)
+        if side.coefficient is not None:
+            leaks[side.where] = on_side(side.where, "coefficient", side.coefficient, grid, k, a)
+            _check_not_negative(f"coefficient of the robin side {side.where!r}", leaks[side.where])
+    nodes = {"coefficient": a, "source": f} | ({} if c is None else {"reaction": c})
+    _check_batches(
+        {name: tensor.shape[:-dim] for name, tensor in nodes.items()},
+        {f"value of the side {where!r}": tensor.shape[: tensor.ndim - dim + 1] for where, tensor in values.items()},
+        {
+            f"coefficient of the side {where!r}": tensor.shape[: tensor.ndim - dim + 1]
+            for where, tensor in leaks.items()
+        },
+    )
+
+    volume = layout.share(a)
+    rhs = layout.restrict(f) if volume is None else layout.restrict(f) * volume
+    sink = None
+    if c is not None:
         sink = layout.restrict(c) if volume is None else layout.restrict(c) * volume
     faces = [_faces(a, layout, k, mean) for k in range(dim)]
-    given: dict[str, Tensor] = {}
     for k, end, side in layout.sides():
-        if side.kind == "periodic":
-            continue
-        value = given[side.where] = on_side(side.where, "value", side.value, grid, k, a)
         if side.kind == "dirichlet":
-            if not _is_zero(value):
-                conductance = faces[k].select(k - dim, -end)
-                rhs = _add(rhs, k - dim, end, conductance * layout.restrict(value, without=k))
+            conductance = faces[k].select(k - dim, -end)
+        elif side.kind == "periodic":
             continue
-        conductance = layout.restrict(a.select(k - dim, -end), without=k) / grid.spacing[k]
-        if (area := layout.share(a, without=k)) is not None:
-            conductance = conductance * area
-        if not _is_zero(value):
-            rhs = _add(rhs, k - dim, end, conductance * layout.restrict(value, without=k))
-        if side.coefficient is not None:
-            leak = on_side(side.where, "coefficient", side.coefficient, grid, k, a)
-            _check_not_negative(f"coefficient of the robin side {side.where!r}", leak)
+        else:
+            conductance = layout.restrict(a.select(k - dim, -end), without=k) / grid.spacing[k]
+            if (area := layout.share(a, without=k)) is not None:
+                conductance = conductance * area
+        if not _is_zero(values[side.where]):
+            rhs = _add(rhs, k - dim, end, conductance * layout.restrict(values[side.where], without=k))
+        if side.where in leaks:
             sink = a.new_zeros(layout.lattice) if sink is None else sink
-            sink = _add(sink, k - dim, end, conductance * layout.restrict(leak, without=k))
+            sink = _add(sink, k - dim, end, conductance * layout.restrict(leaks[side.where], without=k))
     operator = _operator(faces, sink, layout)
     batch = torch.broadcast_shapes(operator.batch_shape, rhs.shape[:-dim])
     rhs = rhs.expand(*batch, *layout.lattice).reshape(*batch, operator.shape[0])
     share = None if volume is None else volume.expand(layout.lattice).flatten()
-    return LinearSystem(operator, rhs, _Restore(layout, given), layout.reduce, share)
+    return LinearSystem(operator, rhs, _Restore(layout, values), layout.reduce, share)
 
 
 class _Restore:
@@ -196,6 +209,15 @@ def on_side(where: str, what: str, given: BoundaryValue, grid: Grid, axis: int, 
     check_shape(name, values, shape)
     check_finite(name, values)
     return values.to(like)
+
+
+def _check_batches(*groups: dict[str, torch.Size]) -> None:
+    given = {name: tuple(batch) for group in groups for name, batch in group.items() if batch}
+    try:
+        torch.broadcast_shapes(*given.values())
+    except RuntimeError:
+        listed = ", ".join(f"{batch} of {name}" for name, batch in given.items())
+        raise InputError(f"The batch shapes {listed} do not go together; expected equal lengths, or 1.") from None
 
 
 def _check_not_negative(name: str, values: Tensor) -> None:

@@ -1,0 +1,69 @@
+"""Every operator keeps the promises of LinearOperator (pdekit.testing.check_operator)."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from solvers.diffusion_problems import EVERY_KIND, problem
+
+from pdekit.core import InputError
+from pdekit.solvers import DenseMatrix, Jacobi, SparseMatrix, Stencil, Tag
+from pdekit.solvers.preconditioners.jacobi import Diagonal
+from pdekit.testing import check_operator, check_preconditioner
+
+
+def unsymmetric():
+    return scipy.sparse.random_array((20, 20), density=0.3, rng=np.random.default_rng(0))
+
+
+OPERATORS = {
+    "dense": lambda: DenseMatrix(torch.rand(2, 3, 8, 8, dtype=torch.float64)),
+    "dense symmetric": lambda: DenseMatrix(torch.eye(5, dtype=torch.float64) + 0.1),
+    "sparse": lambda: SparseMatrix.from_scipy(unsymmetric()),
+    "sparse symmetric": lambda: SparseMatrix.from_scipy(unsymmetric() + unsymmetric().T),
+    "diagonal": lambda: Diagonal(torch.rand(4, 6, dtype=torch.float64)),
+    "stencil with one unknown": lambda: Stencil([torch.ones(2, 1).double(), torch.ones(1, 2).double()]),
+    "stencil wrapped onto itself": lambda: Stencil(
+        [torch.full((2, 4), 3.0).double(), torch.ones(1, 5).double()], periodic=(True, False)
+    ),
+    "stencil of two unknowns in a ring": lambda: Stencil([torch.ones(3).double()], periodic=(True,)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators(name):
+    check_operator(OPERATORS[name]())
+
+
+@pytest.mark.parametrize(("shape", "kinds"), EVERY_KIND)
+def test_stencils(shape, kinds):
+    check_operator(problem(shape, kinds).operator)
+    check_operator(problem(shape, kinds, batch=()).operator)
+
+
+@pytest.mark.parametrize(("shape", "kinds"), EVERY_KIND[::3])
+def test_jacobi(shape, kinds):
+    check_preconditioner(Jacobi(), problem(shape, kinds).operator)
+
+
+def test_symmetry_is_found_from_the_entries():
+    assert Tag.SYMMETRIC not in OPERATORS["dense"]().tags
+    assert Tag.SYMMETRIC in OPERATORS["dense symmetric"]().tags
+    assert Tag.SYMMETRIC not in OPERATORS["sparse"]().tags
+    assert Tag.SYMMETRIC in OPERATORS["sparse symmetric"]().tags
+
+
+def test_stencil_shapes_that_do_not_fit():
+    with pytest.raises(InputError, match=r"faces\[1\] has shape \(3, 3\); expected \(3, 4\)"):
+        Stencil([torch.ones(4, 3), torch.ones(3, 3)])
+    with pytest.raises(InputError, match=r"sink has shape \(4,\); expected \(3,\)"):
+        Stencil([torch.ones(4)], torch.ones(4))
+    with pytest.raises(InputError, match="names 2 axes"):
+        Stencil([torch.ones(4)], periodic=(True, False))
+
+
+def test_rows_of_a_batch():
+    A = problem((9, 8), ("dd", "rn"), batch=(4,)).operator
+    x = torch.rand(4, A.shape[0], dtype=torch.float64)
+    assert torch.equal(A[1:3].matvec(x[1:3]), A.matvec(x)[1:3])
+    assert A[2].batch_shape == ()
