@@ -143,7 +143,7 @@ class _Block(nn.Module):
         self.gate = nn.Parameter(torch.ones(width)) if channel_mlp else None
 
     def forward(self, x: Tensor, matrices: Matrices, activation: Callable[[Tensor], Tensor] | None) -> Tensor:
-        y = self.convolution(x, matrices, onto=self.skip(x))
+        y = self.skip(x) + self.convolution(x, matrices)
         if activation is not None:
             y = activation(y)
         if self.channel_mlp is None or self.gate is None:

@@ -74,29 +74,25 @@ class SpectralConvolution(nn.Module):
         nn.init.normal_(self.weight, std=0.3 / in_channels**0.5)  # at first the pointwise path beside it leads
 
     def forward(
-        self, x: Float[Tensor, "batch *shape in_channels"], matrices: Matrices, onto: Tensor
+        self, x: Float[Tensor, "batch *shape in_channels"], matrices: Matrices
     ) -> Float[Tensor, "batch *shape out_channels"]:
-        """Add the convolution of ``x`` to ``onto`` (batch, *shape, out_channels), which is overwritten."""
-        shape = x.shape[1:-1]
-        kept = [basis.kept(points) for basis, points in zip(self.bases, shape, strict=True)]
-        for axis, (analysis, _) in enumerate(matrices):
-            x = _along(axis, analysis, x)
+        """The convolution of a field; ``matrices`` are those of :func:`transform_matrices` for its grid."""
+        kept = [basis.kept(points) for basis, points in zip(self.bases, x.shape[1:-1], strict=True)]
         weight = self._weight(kept)
-        y = self._mix_real(x, weight) if self.half is None else self._mix_pairs(x, weight, kept)
-        for axis in range(len(shape) - 1, 0, -1):
-            y = _along(axis, matrices[axis][1], y)
-        synthesis = matrices[0][1]
-        y = y.reshape(y.shape[0], synthesis.shape[1], -1)
-        flat = onto.view(y.shape[0], shape[0], -1)
-        return flat.baddbmm_(synthesis.expand(y.shape[0], -1, -1), y).view(onto.shape)
+        for axis, (analysis, _) in enumerate(matrices):  # the first axis is the largest product and the most efficient
+            x = _along(axis, analysis, x)
+        x = self._mix_real(x, weight) if self.half is None else self._mix_pairs(x, weight, kept, self.half)
+        for axis, (_, synthesis) in reversed(list(enumerate(matrices))):
+            x = _along(axis, synthesis, x)
+        return x
 
     def _mix_real(self, x: Tensor, weight: Tensor) -> Tensor:
         batch, *modes, channels = x.shape
         y = torch.bmm(x.reshape(batch, -1, channels).transpose(0, 1), weight.flatten(0, -3))
         return y.transpose(0, 1).reshape(batch, *modes, -1)
 
-    def _mix_pairs(self, x: Tensor, weight: Tensor, kept: Sequence[int]) -> Tensor:
-        half = self.half
+    def _mix_pairs(self, x: Tensor, weight: Tensor, kept: Sequence[int], half: int) -> Tensor:
+        """The complex case: V(+-k) = C -+ iS from the cosine and sine sums of each full axis, and back again."""
         x = x.unflatten(half + 1, (2, kept[half] + 1)).movedim(half + 1, 0).movedim(1, -2)  # (2, *modes, batch, in)
         for axis in self.full:
             zero, cosine, sine = x.split((1, kept[axis], kept[axis]), axis + 1)
@@ -104,7 +100,7 @@ class SpectralConvolution(nn.Module):
             x = torch.cat((zero, cosine + turned, cosine - turned), axis + 1)
         x = x.movedim(0, -3)  # (*modes, 2, batch, in)
         modes, batch = x.shape[:-3], x.shape[-2]
-        real, imaginary = x.unbind(-3)
+        real, imaginary = x.unbind(-3)  # one real product: (re, -im) and (im, re) against (W_re, W_im)
         stacked = torch.stack((torch.cat((real, -imaginary), -1), torch.cat((imaginary, real), -1)), -3)
         y = torch.bmm(stacked.view(modes.numel(), 2 * batch, -1), weight.flatten(-3, -2).flatten(0, -3))
         y = y.view(*modes, 2, batch, -1).movedim(-3, 0)

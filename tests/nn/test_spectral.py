@@ -11,8 +11,7 @@ from pdekit.nn.spectral import transform_matrices
 
 
 def convolve(layer: SpectralConvolution, x: torch.Tensor) -> torch.Tensor:
-    matrices = transform_matrices(layer.bases, x.shape[1:-1], x)
-    return layer(x, matrices, onto=torch.zeros(*x.shape[:-1], layer.weight.shape[-1], dtype=x.dtype))
+    return layer(x, transform_matrices(layer.bases, x.shape[1:-1], x))
 
 
 def make(*bases: AxisBasis, inputs=3, outputs=2) -> SpectralConvolution:
