@@ -1,13 +1,18 @@
-"""Implicit gradients: gradcheck (finite differences as oracle) and dense algebra."""
+"""Implicit gradients: gradcheck (finite differences as oracle, along random directions) and dense algebra."""
+
+from functools import partial
 
 import pytest
 import torch
 from solvers.diffusion_problems import sides
-from torch.autograd import gradcheck, gradgradcheck
 
 from pdekit.domain import Boundary, Grid
 from pdekit.solvers import CG, DenseMatrix, Direct, Multigrid, NotConverged, SparseMatrix, Stencil, diffusion, solve
 
+gradcheck = partial(torch.autograd.gradcheck, fast_mode=True)
+gradgradcheck = partial(torch.autograd.gradgradcheck, fast_mode=True)
+
+# The lattices are large enough for the compiled kernel, which leaves tiny ones alone.
 METHODS = [CG(Multigrid()), CG(), Direct()]
 
 
@@ -18,14 +23,14 @@ def random(*shape, low=0.5):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kinds", [("dd", "dd"), ("nd", "rr")])
 def test_with_respect_to_coefficient_source_and_sides(method, kinds):
-    grid = Grid((5, 4))
+    grid = Grid((9, 8))
 
     def u(a, f, value, leak):
         given = [*sides(*kinds)[1:], Boundary("left", "robin", value, coefficient=leak)]
         system = diffusion(grid, a, f, given)
         return system.restore(solve(system.operator, system.rhs, method, rtol=1e-13).x)
 
-    assert gradcheck(u, (random(2, 5, 4), random(5, 4), random(4), random(4)))
+    assert gradcheck(u, (random(2, 9, 8), random(9, 8), random(8), random(8)))
 
 
 def test_with_respect_to_dirichlet_values_and_reaction():
@@ -40,13 +45,13 @@ def test_with_respect_to_dirichlet_values_and_reaction():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_with_respect_to_stored_conductances_and_sink(method):
-    periodic = random(2, 1, 4)
+    periodic = random(2, 1, 7)
 
     def x(lower, first, sink, b):
         faces = torch.cat([periodic, lower, periodic], dim=1)
         return solve(Stencil([faces, first], sink, (True, False)), b, method, rtol=1e-13).x
 
-    assert gradcheck(x, (random(2, 3, 4), random(2, 4, 5), random(2, 4, 4), random(16)))
+    assert gradcheck(x, (random(2, 7, 7), random(2, 8, 8), random(2, 8, 7), random(56)))
 
 
 def test_in_one_and_three_dimensions():
@@ -55,25 +60,21 @@ def test_in_one_and_three_dimensions():
         return solve(system.operator, system.rhs, rtol=1e-13).x
 
     def box(a, f):
-        system = diffusion(Grid((4, 3, 4)), a, f)
+        system = diffusion(Grid((6, 5, 6)), a, f)
         return solve(system.operator, system.rhs, rtol=1e-13).x
 
     assert gradcheck(line, (random(2, 6),))
-    assert gradcheck(box, (random(4, 3, 4), random(4, 3, 4)))
+    assert gradcheck(box, (random(6, 5, 6), random(6, 5, 6)))
 
 
-def test_of_a_singular_system():
+@pytest.mark.parametrize("method", METHODS)
+def test_of_a_singular_system(method):
     # The solution of mean zero of a balanced right-hand side.
-    def x(a, f):
-        system = diffusion(Grid((4, 4), closed=(True, False)), a, f, [Boundary("all", "neumann")]).balanced()
-        return solve(system.operator, system.rhs, CG(Multigrid()), rtol=1e-13).x
-
     def open_only(a, f):
-        system = diffusion(Grid((4, 5), closed=False), a, f).balanced()
-        return solve(system.operator, system.rhs, Direct(), rtol=1e-13).x
+        system = diffusion(Grid((6, 7), closed=False), a, f).balanced()
+        return solve(system.operator, system.rhs, method, rtol=1e-13).x
 
-    del x
-    assert gradcheck(open_only, (random(4, 5), random(2, 4, 5)))
+    assert gradcheck(open_only, (random(6, 7), random(2, 6, 7)))
 
 
 def test_of_matrices_against_dense_algebra():
@@ -98,13 +99,13 @@ def test_of_stored_entries_of_a_sparse_matrix():
 
 @pytest.mark.parametrize("method", [Direct(), CG(Multigrid())])
 def test_second_derivatives(method):
-    grid = Grid((4, 4))
+    grid = Grid((9, 9))
 
     def u(a, f):
         system = diffusion(grid, a, f)
         return solve(system.operator, system.rhs, method, rtol=1e-13).x
 
-    assert gradgradcheck(u, (random(4, 4), random(4, 4)))
+    assert gradgradcheck(u, (random(9, 9), random(9, 9)))
 
 
 def test_no_graph_where_none_is_wanted():

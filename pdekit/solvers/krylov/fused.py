@@ -16,14 +16,17 @@ from pdekit.solvers.preconditioners.multigrid import Multigrid
 
 __all__ = ["FusedCG", "fits"]
 
+_TINY = 36
+
 
 def fits(A: LinearOperator, preconditioner: Preconditioner | None) -> bool:
-    """Whether the kernel can solve with this matrix and preconditioner."""
+    """Whether the kernel can solve with this matrix and preconditioner; tiny lattices have no hierarchy to run on."""
     return (
         isinstance(A, Stencil)
         and isinstance(preconditioner, Multigrid)
         and preconditioner.use_kernels is not False
         and len(A.lattice) in (2, 3)
+        and math.prod(A.lattice) > _TINY
         and A.dtype == torch.float64
         and A.device.type == "cpu"
     )
