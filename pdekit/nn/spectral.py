@@ -66,10 +66,12 @@ class SpectralConvolution(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, bases: Sequence[AxisBasis]):
         super().__init__()
         self.bases = tuple(bases)
-        self.half = _half_axis(self.bases)
-        self.full = tuple(axis for axis, b in enumerate(self.bases) if b.kind == "fourier" and axis != self.half)
+        self.half_axis = _half_axis(self.bases)
+        self.full_axes = tuple(
+            axis for axis, b in enumerate(self.bases) if b.kind == "fourier" and axis != self.half_axis
+        )
         counts = [self._count(axis, basis.modes) for axis, basis in enumerate(self.bases)]
-        pair = [] if self.half is None else [2]
+        pair = [] if self.half_axis is None else [2]
         self.weight = nn.Parameter(torch.empty(*counts, *pair, in_channels, out_channels))
         nn.init.normal_(self.weight, std=0.3 / in_channels**0.5)  # at first the pointwise path beside it leads
 
@@ -81,7 +83,7 @@ class SpectralConvolution(nn.Module):
         weight = self._weight(kept)
         for axis, (analysis, _) in enumerate(matrices):  # the first axis is the largest product and the most efficient
             x = _along(axis, analysis, x)
-        x = self._mix_real(x, weight) if self.half is None else self._mix_pairs(x, weight, kept, self.half)
+        x = self._mix_real(x, weight) if self.half_axis is None else self._mix_pairs(x, weight, kept, self.half_axis)
         for axis, (_, synthesis) in reversed(list(enumerate(matrices))):
             x = _along(axis, synthesis, x)
         return x
@@ -94,7 +96,7 @@ class SpectralConvolution(nn.Module):
     def _mix_pairs(self, x: Tensor, weight: Tensor, kept: Sequence[int], half: int) -> Tensor:
         """The complex case: V(+-k) = C -+ iS from the cosine and sine sums of each full axis, and back again."""
         x = x.unflatten(half + 1, (2, kept[half] + 1)).movedim(half + 1, 0).movedim(1, -2)  # (2, *modes, batch, in)
-        for axis in self.full:
+        for axis in self.full_axes:
             zero, cosine, sine = x.split((1, kept[axis], kept[axis]), axis + 1)
             turned = torch.stack((sine[1], -sine[0]))
             x = torch.cat((zero, cosine + turned, cosine - turned), axis + 1)
@@ -104,7 +106,7 @@ class SpectralConvolution(nn.Module):
         stacked = torch.stack((torch.cat((real, -imaginary), -1), torch.cat((imaginary, real), -1)), -3)
         y = torch.bmm(stacked.view(modes.numel(), 2 * batch, -1), weight.flatten(-3, -2).flatten(0, -3))
         y = y.view(*modes, 2, batch, -1).movedim(-3, 0)
-        for axis in self.full:
+        for axis in self.full_axes:
             zero, plus, minus = y.split((1, kept[axis], kept[axis]), axis + 1)
             difference = plus - minus
             y = torch.cat((zero, plus + minus, torch.stack((-difference[1], difference[0]))), axis + 1)
@@ -112,14 +114,14 @@ class SpectralConvolution(nn.Module):
 
     def _count(self, axis: int, modes: int) -> int:
         kind = self.bases[axis].kind
-        return modes if kind == "sine" else modes + 1 if kind == "cosine" or axis == self.half else 2 * modes + 1
+        return modes if kind == "sine" else modes + 1 if kind == "cosine" or axis == self.half_axis else 2 * modes + 1
 
     def _weight(self, kept: Sequence[int]) -> Tensor:
         weight = self.weight
         for axis, (count, basis) in enumerate(zip(kept, self.bases, strict=True)):
             if count == basis.modes:
                 continue
-            if axis in self.full:
+            if axis in self.full_axes:
                 zero, plus, minus = weight.split((1, basis.modes, basis.modes), axis)
                 weight = torch.cat((zero, plus.narrow(axis, 0, count), minus.narrow(axis, 0, count)), axis)
             else:
