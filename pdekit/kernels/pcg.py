@@ -83,10 +83,9 @@ def solve(
     extended = [periodic_extension(n) if p else None for n, p in zip(shape, periodic, strict=True)]
     if any(extended):
         return _solve_extended(faces, sink, periodic, b, x0, extended, rtol, atol, max_iterations, coarsening, threads)
-    arrays = [_flat(f) for f in ([faces[0], *faces] if len(shape) == 2 else faces)]
-    arrays.append(_flat(sink) if sink is not None else np.zeros((1, 1)))
-    rhs = _flat(b)
-    x = np.zeros_like(rhs) if x0 is None else _flat(x0).copy()
+    arrays = network(faces, sink)
+    rhs = flat(b)
+    x = np.zeros_like(rhs) if x0 is None else flat(x0).copy()
     history = np.full((batch, max_iterations + 1), np.nan)
     iterations, reason = np.zeros(batch, dtype=np.int64), np.zeros(batch, dtype=np.int64)
     residual, seconds = np.zeros(batch), np.zeros((batch, 2))
@@ -129,8 +128,15 @@ def solve(
     )  # fmt: skip
 
 
-def _flat(a: np.ndarray) -> np.ndarray:
+def flat(a: np.ndarray) -> np.ndarray:
+    """(batch, everything else), contiguous and writable, as the kernels take it."""
     return np.require(a, np.float64, ["C", "W"]).reshape(a.shape[0], -1)
+
+
+def network(faces: Sequence[np.ndarray], sink: np.ndarray | None) -> list[np.ndarray]:
+    """Conductances along three axes (the first of them unused in 2-D), then the sink, as the kernels take them."""
+    arrays = [flat(face) for face in ([faces[0], *faces] if len(faces) == 2 else faces)]
+    return [*arrays, np.zeros((1, 1)) if sink is None else flat(sink)]
 
 
 def workspace(tables: Layout) -> np.ndarray:

@@ -1,83 +1,79 @@
-"""Coarse operators of a lattice multigrid, in tensor operations (the torch twin of `pdekit.kernels`)."""
+"""Averaged coarsening: a resistor network seen from twice as far, in tensor operations."""
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
-import torch
 
 from pdekit.kernels.plan import Level
 
-def take(x, axis, start, stop=None, step=1):
+__all__ = ["averaged"]
+
+
+def averaged(
+    faces: Sequence[Float[Tensor, "batch ..."]],
+    sink: Float[Tensor, "batch ..."] | None,
+    level: Level,
+    periodic: Sequence[bool],
+) -> tuple[list[Float[Tensor, "batch ..."]], Float[Tensor, "batch ..."] | None]:
+    """Conductances and sink of the next level.
+
+    Along a halved axis two conductances in series become one; side by side they are summed with the weights of linear
+    interpolation, so that the restriction of residuals is consistent with it. The coarse stencil has no more points
+    than the fine one.
+
+    Args:
+        faces: ``(batch, n_0, .., n_k + 1, ..)`` for each axis k, as in `Stencil`.
+        sink: ``(batch, *shape)`` or None.
+        level: the fine level, which says what is halved and where coarse points lie.
+        periodic: by axis.
+
+    Returns:
+        The same for the next level.
+
+    Source: R. E. Alcouffe, A. Brandt, J. E. Dendy, J. W. Painter, SIAM J. Sci. Stat. Comput. 2 (1981) 430-454.
+    """
+    halved = [k for k, yes in enumerate(level.coarsened) if yes]
+    coarse = []
+    for k, face in enumerate(faces):
+        if k in halved:
+            face = _in_series(face, k, level, periodic)
+        for j in halved:
+            if j != k:
+                face = _side_by_side(face, j, level, periodic)
+        coarse.append(face)
+    for j in halved:
+        sink = None if sink is None else _side_by_side(sink, j, level, periodic)
+    return coarse, sink
+
+
+def _every_second(x: Tensor, axis: int, start: int, count: int) -> Tensor:
     index = [slice(None)] * x.ndim
-    index[axis] = slice(start, stop, step)
+    index[axis] = slice(start, start + 2 * count - 1, 2)
     return x[tuple(index)]
 
-def series(a, b):
-    s = a + b
-    return torch.where(s > 0, a * b / torch.where(s > 0, s, 1.0), 0.0)
 
-def across(x, axis, level, k, periodic):
-    """weighted sum over fine neighbours (the transpose of linear interpolation along one axis)"""
-    n, s = level.shape[k], level.offset[k]
-    nc = (n - s + 1) // 2
-    out = take(x, axis, s, None, 2).clone()
-    if s == 1:
-        out += 0.5 * take(x, axis, 0, 2 * nc, 2)
-        right = take(x, axis, 2, None, 2)  # between
-        m = right.shape[axis]
-        if m == nc:  # last beyond
-            w = torch.full((nc,), 0.5, dtype=x.dtype, device=x.device); w[-1] = level.end[k]
-            out += right * w.reshape([-1] + [1] * (-axis - 1))
-        else:
-            take(out, axis, 0, m).add_(0.5 * right)
-    else:
-        odd = take(x, axis, 1, None, 2)
-        m = odd.shape[axis]
-        take(out, axis, 1, m + (m < nc)).add_(0.5 * take(odd, axis, 0, m - (m == nc)))
-        w = torch.full((m,), 0.5, dtype=x.dtype, device=x.device)
-        if m == nc:
-            w[-1] = 0.5 if periodic else level.end[k]
-        take(out, axis, 0, m).add_(odd * w.reshape([-1] + [1] * (-axis - 1)))
-        if m == nc and periodic:
-            take(out, axis, 0, 1).add_(0.5 * take(odd, axis, m - 1, m))
-    return out
+def _in_series(face: Tensor, k: int, level: Level, periodic: Sequence[bool]) -> Tensor:
+    axis, n, offset = k - len(level.shape), level.shape[k], level.offset[k]
+    coarse = (n - offset + 1) // 2
+    resistance = 1 / face  # a missing link is infinite, beyond the ends there is none
+    first = resistance.narrow(axis, n - 1, 1) if periodic[k] else torch.zeros_like(resistance.narrow(axis, 0, 1))
+    all_ = torch.cat([first, resistance, torch.zeros_like(first)], axis)
+    return 1 / (_every_second(all_, axis, offset, coarse + 1) + _every_second(all_, axis, offset + 1, coarse + 1))
 
-def in_series(f, axis, level, k, periodic):
-    n, s = level.shape[k], level.offset[k]
-    nc = (n - s + 1) // 2
-    last = s + 2 * (nc - 1)
-    # faces 2I+s-1, 2I+s, I = 0..nc
-    if s == 1:
-        a, b = take(f, axis, 0, 2 * nc, 2), take(f, axis, 1, 2 * nc, 2)
-        inner = series(a, b)
-    else:
-        a, b = take(f, axis, 1, 2 * nc - 1, 2), take(f, axis, 2, 2 * nc - 1, 2)
-        inner = torch.cat([take(f, axis, 0, 1), series(a, b)], axis)
-    if last == n - 1:
-        end = take(f, axis, n, n + 1)
-    else:
-        end = series(take(f, axis, n - 1, n), take(f, axis, n, n + 1))
-    out = torch.cat([inner, end], axis)
-    if periodic:
-        take(out, axis, 0, 1).copy_(end)
-    return out
 
-def averaged(faces, sink, level: Level, periodic, mean="log"):
-    dim = len(faces)
-    new = []
-    for k in range(dim):
-        f, g = faces[k], faces[k]
-        others = [j for j in range(dim) if j != k and level.coarsened[j]]
-        if level.coarsened[k]:
-            f = in_series(f, k - dim, level, k, periodic[k])
-        for j in others:
-            f, g = across(f, j - dim, level, j, periodic[j]), across(g, j - dim, level, j, periodic[j])
-        if level.coarsened[k]:
-            g = in_series(g, k - dim, level, k, periodic[k])
-        new.append({"AH": f, "HA": g, "log": (f * g).sqrt(), "mid": 0.5*(f+g)}[mean])
-    if sink is not None:
-        for k in range(dim):
-            if level.coarsened[k]:
-                sink = across(sink, k - dim, level, k, periodic[k])
-    return new, sink
+def _side_by_side(x: Tensor, k: int, level: Level, periodic: Sequence[bool]) -> Tensor:
+    axis, n, offset = k - len(level.shape), level.shape[k], level.offset[k]
+    coarse = (n - offset + 1) // 2
+    near = x
+    if not periodic[k] and offset + 2 * (coarse - 1) < n - 1:
+        weight = torch.ones(n, dtype=x.dtype, device=x.device)
+        weight[-1] = 2 * level.end[k]
+        near = x * weight.reshape(-1, *[1] * (-axis - 1))
+    first, last = near.narrow(axis, 0, 1), near.narrow(axis, n - 1, 1)
+    if not periodic[k]:
+        first, last = torch.zeros_like(first), torch.zeros_like(last)
+    all_ = torch.cat([last, near, first], axis)
+    sides = _every_second(all_, axis, offset, coarse) + _every_second(all_, axis, offset + 2, coarse)
+    return _every_second(x, axis, offset, coarse) + 0.5 * sides

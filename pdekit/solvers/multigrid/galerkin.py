@@ -1,201 +1,127 @@
 """Operator-dependent interpolation and Galerkin coarse operators on lattices, in tensor operations."""
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from pdekit.kernels.plan import Level
+from pdekit.solvers.multigrid.lattice import (
+    Offset, add_moved, cells, half_offsets, moved, negative, neighbour, parities, points, select,
+)  # fmt: skip
+
+__all__ = ["Weights", "corners", "flips", "interpolation", "product"]
+
+Weights = dict[Offset, dict[Offset, Tensor | None]]
+"""By parity of the fine point: the coarse cells (relative to its own) it interpolates from, and their weights; None
+is a weight of one."""
 
 
-def half_offsets(dim: int, full: bool) -> list[tuple[int, ...]]:
-    """One of each pair of opposite neighbours: the axis ones, then the diagonal ones."""
-    axis = [tuple(int(j == k) for j in range(dim)) for k in range(dim)]
-    if not full:
-        return axis
-    return axis + [o for o in itertools.product((-1, 0, 1), repeat=dim) if o > (0,) * dim and o not in axis]
+def flips(p: Offset, level: Level) -> tuple[bool, ...]:
+    """Along which axes points of parity p lie between coarse points."""
+    return tuple(k and q != s for k, q, s in zip(level.coarsened, p, level.offset, strict=True))
 
 
-def slots(dim):
-    return list(itertools.product((0, 1), repeat=dim))
+def corners(p: Offset, level: Level) -> list[Offset]:
+    """Cells of the coarse points around points of parity p, relative to their own cell."""
+    around = [((-1, 0) if s else (0, 1)) if f else (0,) for f, s in zip(flips(p, level), level.offset, strict=True)]
+    return list(itertools.product(*around))
 
 
-def count(level: Level, p):
-    return tuple((n - q + 1) // 2 for n, q in zip(level.shape, p, strict=True))
+def interpolation(
+    couplings: dict[Offset, Tensor], diagonal: Tensor, level: Level, periodic: Sequence[bool]
+) -> Weights:
+    """Interpolation weights from the operator (Dendy's black-box multigrid).
 
+    A fine point between coarse ones solves its own equation, with the couplings across the axes it interpolates along
+    collapsed onto it; points between more coarse ones build on those between fewer.
 
-def at(x: Tensor, p, o, counts):
-    """Strided view of the padded lattice x: points of parity p moved by o."""
-    index = tuple(slice(1 + q + d, 1 + q + d + 2 * (c - 1) + 1, 2) for q, d, c in zip(p, o, counts, strict=True))
-    return x[(..., *index)]
+    Args:
+        couplings: padded lattices by stored offset o, the coupling of each point to the one at -o.
+        diagonal: ``(batch, *shape)``.
+        level: the fine level.
+        periodic: by axis.
 
-
-def neg(o):
-    return tuple(-c for c in o)
-
-
-def wrap_(x: Tensor, periodic) -> Tensor:
-    """Copy the ghost layers of periodic axes of a padded lattice."""
-    dim = len(periodic)
-    for k in range(dim):
-        if periodic[k]:
-            axis = k - dim
-            n = x.shape[axis] - 2
-            x.select(axis, 0).copy_(x.select(axis, n))
-            x.select(axis, n + 1).copy_(x.select(axis, 1))
-    return x
-
-
-def pad(x: Tensor, dim, periodic) -> Tensor:
-    return wrap_(torch.nn.functional.pad(x, (1, 1) * dim), periodic)
-
-
-def corners(flips, level):
-    """coarse cells (relative to the cell of the fine point) it interpolates from, all flipped axes"""
-    return list(itertools.product(*[((-1, 0) if s else (0, 1)) if f else (0,) for f, s in zip(flips, level.offset, strict=True)]))
-
-
-class Weights:
-    """w[p][corner] : padded in cells (1 ghost each side) along coarsened axes; natural along others"""
-
-
-def interpolation(couplings, diagonal, level: Level, periodic, offsets):
-    """P rows. All arrays indexed by fine points of parity p (all axes split by parity)."""
+    Source: J. E. Dendy, Black box multigrid, J. Comput. Phys. 48 (1982) 366-386.
+    """
     dim = len(level.shape)
-    K = level.coarsened
-    lookup = {}
-    for c, o in zip(couplings, offsets, strict=True):
-        lookup[o] = (c, False)
-        lookup[neg(o)] = (c, True)
-
-    def coupling(p, o, counts):
-        if o not in lookup:
-            return None
-        c, opposite = lookup[o]
-        # c[i] couples i and i-o_half ; o = -half => index i ; o = +half => index i+o
-        return at(c, p, (0,) * dim if opposite else o, counts)
-
-    weights = {}
-    order = sorted(slots(dim), key=lambda p: sum(k and q != s for k, q, s in zip(K, p, level.offset, strict=True)))
     zero = (0,) * dim
-    for p in order:
-        flips = tuple(bool(k and q != s) for k, q, s in zip(K, p, level.offset, strict=True))
-        counts = count(level, p)
-        if not any(flips):
-            weights[p] = None
+    weights: Weights = {}
+    for p in sorted(parities(dim), key=lambda p: sum(flips(p, level))):
+        counts = cells(level.shape, p)
+        if not any(flips(p, level)):
+            weights[p] = {zero: None}
             continue
         if 0 in counts:
             weights[p] = {}
             continue
-        d = diagonal[(..., *[slice(q, None, 2) for q in p])].clone()
-        row = {}
-        for o in itertools.product((-1, 0, 1), repeat=dim):
-            inside = tuple(c if f else 0 for c, f in zip(o, flips, strict=True))
-            c = coupling(p, o, counts) if o != zero else None
-            if c is None:
-                continue
-            if inside == zero:
-                d = d - c
-                continue
-            row[inside] = c if inside not in row else row[inside] + c
-        total = sum(row.values())
-        # Dendy: ignore leak
-        safe = torch.where(d > 0, d, 1.0)
-        w = {c: 0 for c in corners(flips, level)}
-        for o, c in row.items():
-            c = torch.where(d > 0, c / safe, 0.0)
-            # neighbour at i+o: parity, cell shift
-            q = tuple((a + b) % 2 for a, b in zip(p, o, strict=True))
-            shift = tuple((a + b - e) // 2 for a, b, e in zip(p, o, q, strict=True))
-            if weights[q] is None:
-                w[shift] = w[shift] + c
-            elif weights[q]:
-                for corner, v in weights[q].items():
-                    # shift v by `shift` cells, zero/periodic
-                    vv = shifted(v, shift, counts, periodic)
-                    key = tuple(a + b for a, b in zip(shift, corner, strict=True))
-                    w[key] = w[key] + c * vv
-        weights[p] = w
+        own = points(diagonal, p).clone()
+        towards: dict[Offset, Tensor] = {}
+        for offset, coupling in couplings.items():
+            for o in (offset, negative(offset)):
+                value = select(coupling, p, o if o == offset else zero, counts)
+                along = tuple(c if f else 0 for c, f in zip(o, flips(p, level), strict=True))
+                if along == zero:
+                    own -= value
+                else:
+                    towards[along] = towards[along] + value if along in towards else value
+        inverse = _inverse(own)
+        row: dict[Offset, Tensor | None] = {c: torch.zeros_like(own) for c in corners(p, level)}
+        for along, value in towards.items():
+            parity, cell = neighbour(p, along)
+            for corner, theirs in weights[parity].items():
+                part = value * inverse if theirs is None else value * inverse * moved(theirs, cell, counts, periodic)
+                row[_add(cell, corner)] = row[_add(cell, corner)] + part
+        weights[p] = row
     return weights
 
 
-def shifted(v, shift, counts, periodic):
-    """v[cell + shift] on `counts` cells; zero outside (or around)."""
-    dim = len(counts)
-    for k in range(dim):
-        axis = k - dim
-        s, n, m = shift[k], v.shape[axis], counts[k]
-        if s == 0 and n == m:
-            continue
-        if periodic[k] and n == m:
-            v = torch.roll(v, -s, axis)
-            continue
-        lo, hi = s, s + m
-        before, after = max(0, -lo), max(0, hi - n)
-        v = v.narrow(axis, max(0, lo), min(hi, n) - max(0, lo))
-        if before or after:
-            padding = [0, 0] * (dim - 1 - k) + [before, after]
-            v = torch.nn.functional.pad(v, padding)
-    return v
-
-
-def galerkin(couplings, diagonal, level: Level, nxt: Level, periodic, offsets, weights):
-    """P^T A P -> (couplings for the full half offsets, diagonal) natural on next lattice (unpadded)."""
+def product(
+    couplings: dict[Offset, Tensor],
+    diagonal: Tensor,
+    level: Level,
+    coarse_shape: Sequence[int],
+    periodic: Sequence[bool],
+    weights: Weights,
+) -> tuple[dict[Offset, Tensor], Tensor]:
+    """The Galerkin product P^T A P: couplings (not padded) by stored offset, and the diagonal."""
     dim = len(level.shape)
     zero = (0,) * dim
-    K = level.coarsened
-    batch = diagonal.shape[:-dim]
-    full = half_offsets(dim, True)
-    out = {o: diagonal.new_zeros(*batch, *nxt.shape) for o in [zero, *full]}
-    lookup = {zero: None}
-    for c, o in zip(couplings, offsets, strict=True):
-        lookup[neg(o)] = (c, False)
-        lookup[o] = (c, True)
-    for p in slots(dim):
-        counts = count(level, p)
+    out = {o: diagonal.new_zeros(*diagonal.shape[:-dim], *coarse_shape) for o in [zero, *half_offsets(dim, True)]}
+    for p in parities(dim):
+        counts = cells(level.shape, p)
         if 0 in counts:
             continue
-        sub = tuple(0 if k else q for k, q in zip(K, p, strict=True))  # parity along kept axes
-        B = {}
-        for o, spec in lookup.items():
-            if spec is None:
-                a = diagonal[(..., *[slice(q, None, 2) for q in p])]
-            else:
-                a = -at(spec[0], p, o if spec[1] else zero, counts)
-            q = tuple((x + y) % 2 for x, y in zip(p, o, strict=True))
-            shift = tuple((x + y - e) // 2 for x, y, e in zip(p, o, q, strict=True))
-            table = {zero: None} if weights[q] is None else weights[q]
-            for corner, v in table.items():
-                # coarse offset relative: along coarsened axes in cells, along kept axes in points
-                key = tuple((s + c) if k else oo for s, c, k, oo in zip(shift, corner, K, o, strict=True))
-                term = a if v is None else a * shifted(v, shift, counts, periodic)
-                B[key] = term if key not in B else B[key] + term
-        mine = {zero: None} if weights[p] is None else weights[p]
-        for corner, v in mine.items():
-            for b, val in B.items():
-                O = tuple(x - y for x, y in zip(b, corner, strict=True))
-                # we store coupling at I between I and I-o  (lower): O = -o
-                o = neg(O)
-                if o not in out:
-                    continue
-                term = val if v is None else v * val
-                # scatter to coarse I = cell + corner (coarsened axes), points 2c+sub on kept axes
-                target = out[o][(..., *[slice(None) if k else slice(s, None, 2) for k, s in zip(K, sub, strict=True)])]
-                add_shifted_(target, term, tuple(c if k else 0 for c, k in zip(corner, K, strict=True)), periodic)
-    return [-out[o] for o in full], out[zero]
+        # Rows of A P: couplings of these points to coarse values, by distance in cells (in points on kept axes).
+        rows: dict[Offset, Tensor] = {}
+        entries = [(zero, points(diagonal, p))]
+        for offset, coupling in couplings.items():
+            entries.append((offset, -select(coupling, p, offset, counts)))
+            entries.append((negative(offset), -select(coupling, p, zero, counts)))
+        for o, entry in entries:
+            parity, cell = neighbour(p, o)
+            for corner, theirs in weights[parity].items():
+                to = tuple(s + c if k else d for s, c, k, d in zip(cell, corner, level.coarsened, o, strict=True))
+                term = entry if theirs is None else entry * moved(theirs, cell, counts, periodic)
+                rows[to] = rows[to] + term if to in rows else term
+        for corner, mine in weights[p].items():
+            for to, row in rows.items():
+                stored = tuple(c - t for c, t in zip(corner, to, strict=True))
+                if stored in out:
+                    term = row if mine is None else mine * row
+                    add_moved(coarse_points(out[stored], p, level), term, corner, periodic)
+    return {o: -value for o, value in out.items() if o != zero}, out[zero]
 
 
-def add_shifted_(target, term, shift, periodic):
-    """target[cell + shift] += term[cell]"""
-    dim = len(shift)
-    for k in range(dim):
-        axis = k - dim
-        n, m, s = target.shape[axis], term.shape[axis], shift[k]
-        if periodic[k] and n == m:
-            if s:
-                term = torch.roll(term, s, axis)
-            continue
-        lo, hi = max(0, s), min(n, m + s)
-        target = target.narrow(axis, lo, hi - lo)
-        term = term.narrow(axis, lo - s, hi - lo)
-    target += term
+def coarse_points(e: Tensor, p: Offset, level: Level) -> Tensor:
+    """View of those points of the next lattice that lie around fine points of parity p: on kept axes, their parity."""
+    return e[(..., *(slice(None) if k else slice(q, None, 2) for k, q in zip(level.coarsened, p, strict=True)))]
+
+
+def _inverse(x: Tensor) -> Tensor:
+    return torch.where(x > 0, 1 / torch.where(x > 0, x, 1), 0)
+
+
+def _add(a: Offset, b: Offset) -> Offset:
+    return tuple(x + y for x, y in zip(a, b, strict=True))
