@@ -5,6 +5,7 @@ import pickle
 import resource
 import signal
 import warnings
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -26,14 +27,19 @@ class Code:
         return os.system, ("touch /nonexistent/pwned",)
 
 
-@pytest.fixture
+@contextmanager
 def limited_file_size():
-    """Writing more than a few kilobytes fails, as on a full disk."""
+    """Writing more than a few kilobytes fails, as on a full disk.
+
+    No fixture: pytest writes its own progress, maybe to a file, before a fixture is torn down.
+    """
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_training_keeps_its_two_newest_and_they_load_safely(tmp_path):
@@ -90,24 +96,26 @@ def test_no_checkpoint_at_all(tmp_path):
     assert latest_checkpoint(tmp_path / "missing") is None
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, limited_file_size):
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "step-00000001.ckpt"
     write_checkpoint({"value": torch.zeros(3)}, path)
-    with pytest.raises(OSError, match=r"step-00000001.ckpt"):
+    with limited_file_size(), pytest.raises(OSError, match=r"step-00000001.ckpt"):
         write_checkpoint({"value": torch.zeros(10_000)}, path)
     assert read_checkpoint(path)["value"].shape == (3,)
     assert [file.name for file in tmp_path.iterdir()] == ["step-00000001.ckpt"]
 
 
-def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path, limited_file_size):
-    with pytest.warns(UserWarning, match=r"step-0000000[46].ckpt could not be written .*training goes on"):
+def test_training_goes_on_when_a_checkpoint_cannot_be_written(tmp_path):
+    unwritten = r"step-0000000[46].ckpt could not be written .*training goes on"
+    with limited_file_size(), pytest.warns(UserWarning, match=unwritten):
         train(tmp_path, 6)
     assert list((tmp_path / "checkpoints").iterdir()) == []
     assert (tmp_path / "weights.sha256").exists()
 
 
-def test_a_record_that_cannot_be_written_stops_the_training(tmp_path, limited_file_size):
-    with pytest.raises(PdekitError, match=r"batches.csv could not be written at step \d+: .*too large"):
+def test_a_record_that_cannot_be_written_stops_the_training(tmp_path):
+    too_large = r"batches.csv could not be written at step \d+: .*too large"
+    with limited_file_size(), pytest.raises(PdekitError, match=too_large):
         train(tmp_path, 60, every=1000)
 
 
