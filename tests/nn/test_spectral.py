@@ -6,8 +6,8 @@ import scipy.fft
 import torch
 
 from pdekit.core.errors import InputError
-from pdekit.nn import AxisBasis, SpectralConvolution
-from pdekit.nn.spectral import transform_matrices
+from pdekit.nn.bases import AxisBasis
+from pdekit.nn.spectral import SpectralConvolution, transform_matrices
 
 
 def convolve(layer: SpectralConvolution, x: torch.Tensor) -> torch.Tensor:
