@@ -3,13 +3,50 @@
 import numpy as np
 from numba import uint64
 
+from pdekit.kernels.islands import lift_islands, sum_over_islands
 from pdekit.kernels.lattice import (
-    add1, add2, add4, add_product, copy_layer, fill, gather_first, gather_more, jit, merge, neighbours, relax,
-    relax_homogeneous, residual, scale, split, wrap,
+    add1,
+    add2,
+    add4,
+    add_product,
+    copy_layer,
+    fill,
+    gather_first,
+    gather_more,
+    jit,
+    merge,
+    neighbours,
+    relax,
+    relax_homogeneous,
+    residual,
+    scale,
+    split,
+    wrap,
 )  # fmt: skip
 from pdekit.kernels.layout import (
-    BLOCK, BLOCKS, CHUNK, COARSENED, COUPLED, COUPLINGS, DENSE, DIAGONAL, F, INVERSE, LENGTH, N, OFFSET, OFFSETS,
-    PERIODIC, R, SCRATCH, SIZE, START, STRIDE, T, U, WEIGHTS,
+    BLOCK,
+    BLOCKS,
+    CHUNK,
+    COARSENED,
+    COUPLED,
+    COUPLINGS,
+    DENSE,
+    DIAGONAL,
+    INVERSE,
+    LENGTH,
+    OFFSET,
+    OFFSETS,
+    PERIODIC,
+    SCRATCH,
+    SIZE,
+    START,
+    STRIDE,
+    WEIGHTS,
+    F,
+    N,
+    R,
+    T,
+    U,
 )  # fmt: skip
 
 RELAX, HOMOGENEOUS, NEIGHBOURS, RESIDUAL = range(4)
@@ -335,13 +372,15 @@ def descend(w, tables, level, wide):
 
 
 @jit
-def ascend(w, tables, level, wide):
+def ascend(w, tables, level, wide, islands):
     """Add the coarse correction, relax in the opposite order."""
     t, near, half, flips = tables.table[level], tables.near[level], tables.half, tables.flips[level]
     scratch, blocks, ring = tables.vectors[SCRATCH], t[BLOCKS], any_periodic(t)
     u, f = t[U], t[F]
     two_colours = wide is None or t[OFFSETS] <= 3
     prolong(w, tables, level, blocks // 2 if two_colours and not t[COUPLED] else blocks, u, True, wide)
+    if level == 0:
+        lift_islands(w, u, islands)
     if ring:
         wrap(w, u, t, flips)
     if two_colours:
@@ -359,11 +398,14 @@ def ascend(w, tables, level, wide):
 
 
 @jit
-def vcycle(w, tables, first, wide):
-    """From F to U on level `first`."""
+def vcycle(w, tables, wide, islands):
+    """From F to U on the finest level."""
     last = tables.table.shape[0] - 1
-    for level in range(first, last):
+    finest = tables.table[0]
+    for level in range(last):
         descend(w, tables, level, wide)
+        if level == 0:
+            sum_over_islands(w, finest[T], islands)
     solve_coarsest(w, tables)
-    for level in range(last - 1, first - 1, -1):
-        ascend(w, tables, level, wide)
+    for level in range(last - 1, -1, -1):
+        ascend(w, tables, level, wide, islands)

@@ -5,14 +5,51 @@ from numba import uint64
 
 from pdekit.kernels.assembly import assemble, coarsen_array
 from pdekit.kernels.cycle import (
-    NEIGHBOURS, HOMOGENEOUS, RELAX, any_periodic, ascend, dense_inverse, descend, gather, direction_index, prolong,
-    restrict, solve_coarsest, sweep_block, vcycle,
+    HOMOGENEOUS,
+    NEIGHBOURS,
+    RELAX,
+    any_periodic,
+    ascend,
+    dense_inverse,
+    descend,
+    direction_index,
+    gather,
+    prolong,
+    restrict,
+    solve_coarsest,
+    sweep_block,
 )  # fmt: skip
 from pdekit.kernels.galerkin import interpolation, product
-from pdekit.kernels.lattice import direction, fill, jit, merge, relax_and_dot, scale, split, step, wrap
+from pdekit.kernels.islands import lift_islands, sum_over_islands
+from pdekit.kernels.lattice import direction, fill, jit, merge, relax_and_dot, split, step, wrap
 from pdekit.kernels.layout import (
-    B, BLOCK, BLOCKS, CHUNK, COUPLINGS, DIAGONAL, F, G, INVERSE, LENGTH, N, NATURAL, NATURAL_NEXT, OFFSETS, P,
-    PERIODIC, Q, R, RES, SCRATCH, SIZE, SPARE, SPARE_NEXT, START, STRIDE, T, U, WEIGHTS, X,
+    BLOCK,
+    BLOCKS,
+    CHUNK,
+    COUPLINGS,
+    INVERSE,
+    LENGTH,
+    NATURAL,
+    NATURAL_NEXT,
+    OFFSETS,
+    PERIODIC,
+    RES,
+    SCRATCH,
+    SIZE,
+    SPARE,
+    SPARE_NEXT,
+    START,
+    STRIDE,
+    WEIGHTS,
+    B,
+    G,
+    N,
+    P,
+    Q,
+    R,
+    T,
+    U,
+    X,
 )  # fmt: skip
 
 CONVERGED, MAX_ITERATIONS, STAGNATED, BREAKDOWN, NOT_FINITE, INCONSISTENT = range(6)
@@ -114,7 +151,7 @@ def clear_ghosts(w, array, t, first):
 
 
 @jit
-def precondition_black(w, tables, wide):
+def precondition_black(w, tables, wide, islands):
     """One V-cycle on residuals that vanish on red points; z in U, its image's diagonal part in G; returns z . r."""
     t, near, half, flips = tables.table[0], tables.near[0], tables.half, tables.flips[0]
     blocks, red, ring = t[BLOCKS], t[BLOCKS] // 2, any_periodic(t)
@@ -126,13 +163,15 @@ def precondition_black(w, tables, wide):
         wrap(w, u, t, flips)
     for m in range(red):
         sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, r, t[T], scratch)
+    sum_over_islands(w, t[T], islands)
     restrict(w, tables, 0, red, wide)
     for level in range(1, last):
         descend(w, tables, level, wide)
     solve_coarsest(w, tables)
     for level in range(last - 1, 0, -1):
-        ascend(w, tables, level, wide)
+        ascend(w, tables, level, wide, islands)
     prolong(w, tables, 0, red, u, False, wide)
+    lift_islands(w, u, islands)
     if ring:
         wrap(w, u, t, flips)
     dot = 0.0
@@ -208,7 +247,9 @@ def eliminate_red(w, tables, wide, x, b, into_residual):
 
 
 @jit
-def conjugate_gradients(arrays, has_sink, b, x, w, tables, singular, wide, rtol, atol, max_iterations, history):
+def conjugate_gradients(
+    arrays, has_sink, b, x, w, tables, singular, wide, islands, rtol, atol, max_iterations, history
+):  # fmt: skip
     """Solve for x (in and out, natural order). Returns reason, iterations, norm of the true residual."""
     t, place = tables.table[0], tables.place
     n0, n1, n2 = t[N], t[N + 1], t[N + 2]
@@ -268,7 +309,7 @@ def conjugate_gradients(arrays, has_sink, b, x, w, tables, singular, wide, rtol,
         rho, beta = 0.0, 0.0
         reason = CONVERGED
         while np.sqrt(rr) > goal and iterations < max_iterations:
-            new_rho = precondition_black(w, tables, wide)
+            new_rho = precondition_black(w, tables, wide, islands)
             if not new_rho > 0.0:
                 reason = BREAKDOWN if np.isfinite(new_rho) else NOT_FINITE
                 break

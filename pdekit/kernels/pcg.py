@@ -11,15 +11,18 @@ import numpy as np
 import torch
 
 from pdekit.kernels import fused
-from pdekit.kernels.fused import BREAKDOWN, CONVERGED, INCONSISTENT, MAX_ITERATIONS, NOT_FINITE, STAGNATED
 from pdekit.kernels.extension import extend_field, extend_network, restrict_field
-from pdekit.kernels.layout import Layout, layout
+from pdekit.kernels.fused import BREAKDOWN, CONVERGED, INCONSISTENT, MAX_ITERATIONS, NOT_FINITE, STAGNATED
+from pdekit.kernels.islands import Islands, find_islands, no_islands
+from pdekit.kernels.layout import BLOCKS, Layout, layout
 from pdekit.kernels.plan import periodic_extension, plan_levels, rounded_ratios
 from pdekit.kernels.survey import FINITE, GROUND, JUMP, MEAN, SINK, survey
 
 __all__ = ["BREAKDOWN", "CONVERGED", "INCONSISTENT", "MAX_ITERATIONS", "NOT_FINITE", "STAGNATED", "PCGResult", "solve"]
 
-GALERKIN_JUMP = 20.0  # "auto" coarsens by Galerkin products where conductances along an axis differ by more than this
+# "auto" takes Galerkin coarsening where a conductance is more than this many times the next one along its axis. Below,
+# averaged coarsening needs some more iterations but less time.
+GALERKIN_JUMP = {2: 20.0, 3: 60.0}
 
 
 class PCGResult(NamedTuple):
@@ -105,10 +108,11 @@ def solve(
             w = spaces[id(tables)] = workspace(tables)
         wide = None if len(shape) == 2 and kind == "averaged" else 0
         definite = fused.setup(sample, sink is not None, w, tables, bool(singular[i]), wide)
+        islands = islands_of(sample, sink is not None, tables, kind)
         seconds[i, 0] = time.perf_counter() - clock
         if definite:
             reason[i], iterations[i], residual[i] = fused.conjugate_gradients(
-                sample, sink is not None, rhs[i], x[i], w, tables, bool(singular[i]), wide,
+                sample, sink is not None, rhs[i], x[i], w, tables, bool(singular[i]), wide, islands,
                 rtol, atol, max_iterations, history[i],
             )  # fmt: skip
         else:
@@ -157,14 +161,21 @@ def choose(
     """Layout, coarsening, whether singular and whether finite, from one sample's numbers alone."""
     pad = 3 - len(shape)
     facts = np.empty(12)
-    survey(sample, has_sink, (1,) * pad + shape, (False,) * pad + periodic, pad, facts)
+    survey(sample, has_sink, (1,) * pad + shape, (False,) * pad + periodic, pad, GALERKIN_JUMP[len(shape)], facts)
     if not facts[FINITE]:
         return layout(plan_levels(shape, periodic, ((False, False),) * len(shape), (1.0,) * len(shape)), periodic, False), "averaged", False, False
     grounded = tuple((facts[GROUND + 2 * k] > 0, facts[GROUND + 2 * k + 1] > 0) for k in range(pad, 3))
     singular = not any(a or b for a, b in grounded) and not facts[SINK] > 0
-    kind = coarsening if coarsening != "auto" else ("galerkin" if facts[JUMP] > GALERKIN_JUMP else "averaged")
+    kind = coarsening if coarsening != "auto" else ("galerkin" if facts[JUMP] else "averaged")
     ratios = rounded_ratios(facts[MEAN + pad : MEAN + 3])
     return _layout_for(shape, periodic, grounded, ratios, kind == "galerkin"), kind, singular, True
+
+
+def islands_of(sample: tuple[np.ndarray, ...], has_sink: bool, tables: Layout, kind: str) -> Islands:
+    """The islands of high conductance, looked for where they do harm: in three dimensions, at high contrast."""
+    if kind == "galerkin" and tables.table[0, BLOCKS] == 8:
+        return find_islands(sample, has_sink, tables.table[0], tables.place)
+    return no_islands()
 
 
 def for_each_sample(one: Callable[[int, dict], None], batch: int, threads: int | None) -> None:

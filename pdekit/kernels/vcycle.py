@@ -9,7 +9,7 @@ from pdekit.kernels.cycle import vcycle
 from pdekit.kernels.extension import extend_field, extend_network, restrict_field
 from pdekit.kernels.lattice import merge, split
 from pdekit.kernels.layout import F, U
-from pdekit.kernels.pcg import choose, flat, for_each_sample, network, workspace
+from pdekit.kernels.pcg import choose, flat, for_each_sample, islands_of, network, workspace
 from pdekit.kernels.plan import periodic_extension
 
 __all__ = ["CompiledCycle"]
@@ -49,7 +49,8 @@ class CompiledCycle:
             w = workspace(tables)
             wide = None if len(self.shape) == 2 and kind == "averaged" else 0
             sound = finite and fused.setup(sample, sink is not None, w, tables, singular, wide)
-            self.samples[i] = (w, tables, wide, kind, sound)
+            islands = islands_of(sample, sink is not None, tables, kind)
+            self.samples[i] = (w, tables, wide, kind, sound, islands)
 
         for_each_sample(one, self.batch, threads)
 
@@ -63,13 +64,13 @@ class CompiledCycle:
         out = np.empty_like(rhs)
 
         def one(i: int, _: dict) -> None:
-            w, tables, wide, _, sound = self.samples[i if self.batch > 1 else 0]
+            w, tables, wide, _, sound, islands = self.samples[i if self.batch > 1 else 0]
             if not sound:
                 out[i] = np.nan
                 return
             t, n1, n2 = tables.table[0], self.shape[-2], self.shape[-1]
             split(rhs[i], 0, n1 * n2, n2, 1, w, t[F], t, tables.place)
-            vcycle(w, tables, 0, wide)
+            vcycle(w, tables, wide, islands)
             merge(w, t[U], t, tables.place, out[i], 0, n1 * n2, n2, 1)
 
         # samples that share a workspace take turns
