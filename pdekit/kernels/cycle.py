@@ -336,7 +336,7 @@ def solve_coarsest(w, tables):
 
 
 @jit
-def descend(w, tables, level, wide):
+def descend(w, tables, level, wide, islands):
     """Relax from zero, restrict the residual."""
     t, near, half, flips = tables.table[level], tables.near[level], tables.half, tables.flips[level]
     scratch, blocks, ring = tables.vectors[SCRATCH], t[BLOCKS], any_periodic(t)
@@ -368,6 +368,10 @@ def descend(w, tables, level, wide):
         active = blocks
         for m in range(blocks):
             sweep_block(w, t, near, half, wide, m, RESIDUAL, u, f, t[T], scratch)
+    if level == 0:
+        sum_over_islands(w, t[T], islands)
+    if level == 0:
+        sum_over_islands(w, t[T], islands)
     restrict(w, tables, level, active, wide)
 
 
@@ -401,11 +405,8 @@ def ascend(w, tables, level, wide, islands):
 def vcycle(w, tables, wide, islands):
     """From F to U on the finest level."""
     last = tables.table.shape[0] - 1
-    finest = tables.table[0]
     for level in range(last):
-        descend(w, tables, level, wide)
-        if level == 0:
-            sum_over_islands(w, finest[T], islands)
+        descend(w, tables, level, wide, islands)
     solve_coarsest(w, tables)
     for level in range(last - 1, -1, -1):
         ascend(w, tables, level, wide, islands)

@@ -42,6 +42,7 @@ from pdekit.kernels.layout import (
     STRIDE,
     WEIGHTS,
     B,
+    F,
     G,
     N,
     P,
@@ -166,7 +167,7 @@ def precondition_black(w, tables, wide, islands):
     sum_over_islands(w, t[T], islands)
     restrict(w, tables, 0, red, wide)
     for level in range(1, last):
-        descend(w, tables, level, wide)
+        descend(w, tables, level, wide, islands)
     solve_coarsest(w, tables)
     for level in range(last - 1, 0, -1):
         ascend(w, tables, level, wide, islands)
@@ -247,6 +248,45 @@ def eliminate_red(w, tables, wide, x, b, into_residual):
 
 
 @jit
+def solve_directly(arrays, has_sink, b, x, work, w, tables, singular, target, true, max_iterations, history):
+    """A lattice that is its own coarsest level: the dense inverse, with iterative refinement."""
+    t, place = tables.table[0], tables.place
+    n1, n2 = t[N + 1], t[N + 2]
+    iterations = 0
+    previous = np.inf
+    while true > target:
+        if iterations >= max_iterations:
+            return MAX_ITERATIONS, iterations, true
+        if true > 0.5 * previous:
+            return STAGNATED, iterations, true
+        previous = true
+        split(work, 0, n1 * n2, n2, 1, w, t[F], t, place)
+        solve_coarsest(w, tables)
+        merge(w, t[U], t, place, work, 0, n1 * n2, n2, 1)
+        for k in range(x.shape[0]):
+            x[k] += work[k]
+        if singular:
+            centre(x)
+        true = true_residual(arrays, has_sink, b, x, work, t)
+        iterations += 1
+        history[iterations] = true
+        if not np.isfinite(true):
+            return NOT_FINITE, iterations, true
+    return CONVERGED, iterations, true
+
+
+@jit
+def centre(x):
+    """Subtract the mean."""
+    mean = 0.0
+    for k in range(x.shape[0]):
+        mean += x[k]
+    mean /= x.shape[0]
+    for k in range(x.shape[0]):
+        x[k] -= mean
+
+
+@jit
 def conjugate_gradients(
     arrays, has_sink, b, x, w, tables, singular, wide, islands, rtol, atol, max_iterations, history
 ):  # fmt: skip
@@ -282,6 +322,8 @@ def conjugate_gradients(
     history[0] = true
     if not np.isfinite(true):
         return NOT_FINITE, 0, true
+    if tables.table.shape[0] == 1:
+        return solve_directly(arrays, has_sink, b, x, work, w, tables, singular, target, true, max_iterations, history)
     split(b, 0, n1 * n2, n2, 1, w, bs, t, place)
     split(x, 0, n1 * n2, n2, 1, w, xs, t, place)
     if singular and mean != 0.0:
@@ -327,12 +369,7 @@ def conjugate_gradients(
         eliminate_red(w, tables, wide, xs, bs, False)
         merge(w, xs, t, place, x, 0, n1 * n2, n2, 1)
         if singular:
-            average = 0.0
-            for k in range(size):
-                average += x[k]
-            average /= size
-            for k in range(size):
-                x[k] -= average
+            centre(x)
         true = true_residual(arrays, has_sink, b, x, work, t)
         history[iterations] = true
         if reason != CONVERGED and not true <= target:
