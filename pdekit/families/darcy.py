@@ -122,13 +122,14 @@ class Darcy(Family):
 
     def equations(self, inputs: Inputs) -> LinearSystem:
         """The finite-volume equations of a batch."""
-        a = inputs["coefficient"]
-        f = inputs["source"] if isinstance(self.source, RandomField) else self.source
-        system = diffusion(self.grid, a, f, self.boundaries, mean=self.mean)
-        return system.balanced() if isinstance(self.source, RandomField) else system
+        if isinstance(self.source, RandomField):
+            a, f = inputs["coefficient"], inputs["source"]
+            return diffusion(self.grid, a, f, self.boundaries, mean=self.mean).balanced()
+        return diffusion(self.grid, inputs["coefficient"], self.source, self.boundaries, mean=self.mean)
 
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -div(a grad u) = f and of the boundary conditions."""
-        random = isinstance(self.source, RandomField)
-        f = inputs["source"] if random else self.source
-        return diffusion_residual(self.grid, u, inputs["coefficient"], f, self.boundaries, self.mean, balance=random)
+        a = inputs["coefficient"]
+        if isinstance(self.source, RandomField):
+            return diffusion_residual(self.grid, u, a, inputs["source"], self.boundaries, self.mean, balance=True)
+        return diffusion_residual(self.grid, u, a, self.source, self.boundaries, self.mean)

@@ -1,6 +1,6 @@
 """What a field leaves of an equation, interior and boundary apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,7 +37,7 @@ def diffusion_residual(
     u: Float[Tensor, "..."],
     coefficient: FieldLike,
     source: FieldLike,
-    boundaries: tuple[Boundary, ...],
+    boundaries: Sequence[Boundary],
     mean: Mean = "harmonic",
     balance: bool = False,
 ) -> Residual:

@@ -1,6 +1,6 @@
 """The one stopping rule: a method's result is confirmed, restarted from, or declared stagnant."""
 
-from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,16 @@ from pdekit.solvers.solution import Reason, Solution, reasons_of
 __all__ = ["confirmed"]
 
 _RESTARTS = 6
+
+
+class _Attempt(NamedTuple):
+    x: Tensor
+    residual: Tensor
+    reason: Tensor
+    iterations: Tensor
+    history: Tensor
+    setup_seconds: float
+    name: str
 
 
 @torch.no_grad()
@@ -49,7 +59,7 @@ def confirmed(
         history = torch.zeros((1, *norm.shape), dtype=norm.dtype, device=norm.device)
         return Solution(b, met, norm, tolerance, none, reasons_of(none), history, 0.0, 0.0, "nothing")
 
-    def attempt(b: Tensor, x0: Tensor | None):
+    def attempt(b: Tensor, x0: Tensor | None) -> _Attempt:
         outcome = prepared.run(b, x0, rtol, atol)
         x, residual = without_nullspace(outcome.x), outcome.residual
         if residual is None or basis is not None:
@@ -61,7 +71,7 @@ def confirmed(
             history = torch.stack([torch.linalg.vector_norm(start, dim=-1), residual * scale])
         broken = ~torch.isfinite(residual) & (outcome.reason == Reason.CONVERGED.code)
         reason = torch.where(broken, Reason.NOT_FINITE.code, outcome.reason)
-        return replace(outcome, x=x, residual=residual, reason=reason, history=history / scale)
+        return _Attempt(x, residual, reason, outcome.iterations, history / scale, outcome.setup_seconds, outcome.name)
 
     first = attempt(b, x0)
     x, residual, reason, iterations = first.x, first.residual, first.reason, first.iterations

@@ -154,11 +154,14 @@ class NotConverged(PdekitError):
         lines.append("  Pass throw=False to get the solution as it is; this error carries it as .solution.")
         super().__init__("\n".join(lines))
 
+    def __reduce__(self):
+        return NotConverged, (self.solution,)
+
 
 def _by_reason(solution: Solution) -> dict[Reason, list[tuple[int, ...]]]:
     found: dict[Reason, list[tuple[int, ...]]] = {}
     for where in torch.nonzero(~solution.converged).tolist():
-        found.setdefault(solution.reason[tuple(where)], []).append(tuple(where))
+        found.setdefault(Reason(solution.reason[tuple(where)]), []).append(tuple(where))
     return found
 
 

@@ -90,7 +90,7 @@ def solve(
     setup_seconds += solution.setup_seconds
     solution = replace(
         solution,
-        x=solution.x.detach().cpu().numpy() if isinstance(b, np.ndarray) else solution.x,
+        x=torch.as_tensor(solution.x).detach().cpu().numpy() if isinstance(b, np.ndarray) else solution.x,
         setup_seconds=setup_seconds,
         solve_seconds=time.perf_counter() - began - setup_seconds,
         nullspace=nullspace,

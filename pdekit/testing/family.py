@@ -96,6 +96,6 @@ def _check_residual(family: Family, inputs: Inputs, u: torch.Tensor) -> None:
     assert solved < 1e-3 * spoiled, f"residual() tells a solution ({solved:.2e}) from a spoiled one ({spoiled:.2e})"
     leaf = u.clone().requires_grad_()
     residual = family.residual(leaf, inputs)
-    sum(part.sum() for part in (residual.interior, *residual.boundary.values())).backward()
+    torch.cat([part.flatten() for part in (residual.interior, *residual.boundary.values())]).sum().backward()
     assert leaf.grad is not None, "residual() is differentiable with respect to the field"
     assert bool(torch.isfinite(leaf.grad).all()), "the gradient of residual() is finite"

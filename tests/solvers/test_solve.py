@@ -1,5 +1,6 @@
 """solve(): agreement with independent solvers, the stopping rule, bad input."""
 
+import pickle
 import time
 
 import numpy as np
@@ -158,6 +159,7 @@ def test_not_converged_tells_how_many_which_and_what_to_try():
     for part in ("2 of 3", "[0], [2]", "after 5 iterations", "wanted 1.0e-08", "iteration limit", "Multigrid()"):
         assert part in message
     assert caught.value.solution.converged.tolist() == [False, True, False]
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
     reported = solve(system.operator, b, CG(max_iterations=5), throw=False)
     assert "iteration limit" in str(reported)
 

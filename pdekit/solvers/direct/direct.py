@@ -54,6 +54,7 @@ class _DenseLU(Prepared):
         self, operator: DenseMatrix, factors: tuple[Tensor, Tensor, Tensor] | None = None, adjoint: bool = False
     ):
         super().__init__(operator)
+        self.dense = operator
         self.factors = torch.linalg.lu_factor_ex(operator.matrix.detach()) if factors is None else factors
         self.adjoint = adjoint
 
@@ -69,7 +70,7 @@ class _DenseLU(Prepared):
         return _outcome(x if x0 is None else x0 + x, reason, "Direct, dense LU")
 
     def transpose(self) -> Prepared:
-        return _DenseLU(self.operator.transpose(), self.factors, not self.adjoint)
+        return _DenseLU(self.dense.transpose(), self.factors, not self.adjoint)
 
 
 class _SuperLU(Prepared):

@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov import fused
+from pdekit.solvers.krylov.fused import FusedCG, fits
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.jacobi import Jacobi
+from pdekit.solvers.preconditioners.multigrid import Multigrid
 from pdekit.solvers.solution import Reason
 
 __all__ = ["CG", "conjugate_gradients"]
@@ -57,8 +59,8 @@ class CG(Method):
                 f"CG needs a symmetric matrix, but {A.name} is not known to be one. Use Direct(), which takes any "
                 "matrix, or pass a matrix that equals its transpose."
             )
-        if fused.fits(A, self.preconditioner):
-            return fused.FusedCG(A, self.preconditioner, self.max_iterations)
+        if isinstance(A, Stencil) and isinstance(self.preconditioner, Multigrid) and fits(A, self.preconditioner):
+            return FusedCG(A, self.preconditioner, self.max_iterations)
         return _PreparedCG(A, self.preconditioner, self.max_iterations)
 
 

@@ -9,9 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.solvers.method import Outcome, Prepared
-from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.stencil import Stencil
-from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.multigrid import Multigrid
 
 __all__ = ["FusedCG", "fits"]
@@ -19,12 +17,10 @@ __all__ = ["FusedCG", "fits"]
 _TINY = 36
 
 
-def fits(A: LinearOperator, preconditioner: Preconditioner | None) -> bool:
+def fits(A: Stencil, preconditioner: Multigrid) -> bool:
     """Whether the kernel can solve with this matrix and preconditioner; tiny lattices have no hierarchy to run on."""
     return (
-        isinstance(A, Stencil)
-        and isinstance(preconditioner, Multigrid)
-        and preconditioner.use_kernels is not False
+        preconditioner.use_kernels is not False
         and len(A.lattice) in (2, 3)
         and math.prod(A.lattice) > _TINY
         and A.dtype == torch.float64

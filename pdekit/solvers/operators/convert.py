@@ -27,7 +27,7 @@ def as_operator(A: MatrixLike) -> LinearOperator:
         if A.dtype == torch.float64:
             return A
         return A.with_values([values.to(torch.float64) for values in A.values])
-    if scipy.sparse.issparse(A):
+    if isinstance(A, scipy.sparse.sparray | scipy.sparse.spmatrix):
         return SparseMatrix.from_scipy(A)
     dense = torch.as_tensor(A)
     if dense.layout != torch.strided:

@@ -147,8 +147,8 @@ def _faces(a: Tensor, layout: Layout, axis: int, mean: Mean) -> Tensor:
         nodes = torch.cat([nodes.narrow(k, n - 1, 1), nodes, nodes.narrow(k, 0, 1)], dim=k)
     count = nodes.shape[k] - 1
     if mean == "harmonic":
-        inverse = nodes.reciprocal()
-        faces = (2 / h**2) / (inverse.narrow(k, 0, count) + inverse.narrow(k, 1, count))
+        resistance = torch.div(nodes.new_tensor(h**2 / 2), nodes)
+        faces = (resistance.narrow(k, 0, count) + resistance.narrow(k, 1, count)).reciprocal_()
     elif mean == "arithmetic":
         faces = (nodes.narrow(k, 0, count) + nodes.narrow(k, 1, count)) * (0.5 / h**2)
     else:

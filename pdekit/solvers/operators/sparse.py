@@ -42,14 +42,15 @@ class SparseMatrix(LinearOperator):
         Raises:
             InputError: not square, or complex.
         """
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-            raise InputError(f"A has shape {matrix.shape}; expected a square matrix (n, n).")
-        if np.iscomplexobj(matrix):
+        csr = scipy.sparse.csr_array(matrix)
+        sizes = tuple(csr.shape or ())
+        if len(sizes) != 2 or sizes[0] != sizes[1]:
+            raise InputError(f"A has shape {sizes}; expected a square matrix (n, n).")
+        if np.iscomplexobj(csr.data):
             raise InputError("A is complex; expected real entries.")
-        csr = scipy.sparse.csr_array(matrix, dtype=np.float64)
         csr.sum_duplicates()
-        pattern = (torch.from_numpy(part.astype(np.int64)) for part in (csr.indptr, csr.indices))
-        return SparseMatrix(*pattern, torch.from_numpy(csr.data.copy()))
+        indptr, indices = (torch.from_numpy(part.astype(np.int64)) for part in (csr.indptr, csr.indices))
+        return SparseMatrix(indptr, indices, torch.from_numpy(csr.data.astype(np.float64)))
 
     @property
     def name(self) -> str:

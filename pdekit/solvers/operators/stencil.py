@@ -188,11 +188,12 @@ class Stencil(LinearOperator):
         return total.expand(*self.batch_shape, *self.lattice).reshape(*self.batch_shape, self.shape[0])
 
     def to_scipy(self, index: tuple[int, ...] = ()) -> scipy.sparse.csr_array:
+        one = self[index]
         n = self.shape[0]
         numbers = np.arange(n).reshape(self.lattice)
-        rows, columns, entries = [numbers.ravel()], [numbers.ravel()], [self.diagonal()[index].detach().cpu().numpy()]
+        rows, columns, entries = [numbers.ravel()], [numbers.ravel()], [one.diagonal().detach().cpu().numpy()]
         for k in range(len(self.faces)):
-            conductance = self.faces[k][index].detach().cpu().numpy()
+            conductance = one.faces[k].detach().cpu().numpy()
             inner = np.moveaxis(conductance, k, 0)
             along = np.moveaxis(numbers, k, 0)
             pairs = [(along[:-1], along[1:], inner[1:-1])]
