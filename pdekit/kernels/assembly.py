@@ -4,7 +4,18 @@ from numba import uint64
 
 from pdekit.kernels.lattice import fill, jit, position, wrap
 from pdekit.kernels.layout import (
-    BLOCK, BLOCKS, COARSENED, COUPLINGS, DIAGONAL, INVERSE, LENGTH, N, OFFSET, PERIODIC, SIZE, START,
+    BLOCK,
+    BLOCKS,
+    COARSENED,
+    COUPLINGS,
+    DIAGONAL,
+    INVERSE,
+    LENGTH,
+    OFFSET,
+    PERIODIC,
+    SIZE,
+    START,
+    N,
 )  # fmt: skip
 
 

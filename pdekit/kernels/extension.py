@@ -1,4 +1,7 @@
-"""Dummy points in odd periodic axes (see `pdekit.kernels.plan.periodic_extension`), for NumPy arrays and tensors."""
+"""Periodic axes as the multigrid wants them, for NumPy arrays and tensors.
+
+Rings of one or two points are opened; odd rings get dummy points (see `pdekit.kernels.plan.periodic_extension`).
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +11,7 @@ import torch
 
 from pdekit.kernels.plan import Extension
 
-__all__ = ["extend_field", "extend_network", "restrict_field"]
+__all__ = ["extend_field", "extend_network", "open_small_rings", "restrict_field"]
 
 Array = Any  # np.ndarray or torch.Tensor: indexing by lists and arithmetic are the same
 
@@ -30,6 +33,25 @@ def _spread(a: Array, extension: Extension, k: int, dim: int) -> Array:
     for i, j in enumerate(extension.position):
         source[j], real[j] = i, 1.0
     return _take(a, source, k, dim) * _along(real, a, k, dim)
+
+
+def open_small_rings(faces: Sequence[Array], periodic: Sequence[bool]) -> tuple[list[Array], tuple[bool, ...]]:
+    """The same network with rings of one point (linked to itself: no current) and of two (two links side by side) open.
+
+    Example:
+        >>> faces, periodic = open_small_rings([np.array([[1.0, 2.0, 1.0]])], (True,))
+        >>> faces[0].tolist(), periodic
+        ([[0.0, 3.0, 0.0]], (False,))
+    """
+    dim = len(faces)
+    faces, periodic = list(faces), list(periodic)
+    for k in range(dim):
+        n = faces[k].shape[k - dim] - 1
+        if periodic[k] and n <= 2:
+            middle = _take(faces[k], [0] * (n + 1), k, dim) + _take(faces[k], [1] * (n + 1), k, dim)
+            faces[k] = middle * _along([0.0] * (n + 1) if n == 1 else [0.0, 1.0, 0.0], faces[k], k, dim)
+            periodic[k] = False
+    return faces, tuple(periodic)
 
 
 def extend_network(

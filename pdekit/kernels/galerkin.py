@@ -12,8 +12,23 @@ from pdekit.kernels.assembly import invert_diagonal
 from pdekit.kernels.cycle import any_periodic, direction_index, exchange
 from pdekit.kernels.lattice import add1, copy_layer, fill, jit, wrap
 from pdekit.kernels.layout import (
-    BLOCK, BLOCKS, COARSENED, COUPLINGS, DIAGONAL, INVERSE, LENGTH, OFFSETS, PERIODIC, PRODUCT, R, ROWS, SIZE, START,
-    STRIDE, T, WEIGHTS,
+    BLOCK,
+    BLOCKS,
+    COARSENED,
+    COUPLINGS,
+    DIAGONAL,
+    INVERSE,
+    LENGTH,
+    OFFSETS,
+    PERIODIC,
+    PRODUCT,
+    ROWS,
+    SIZE,
+    START,
+    STRIDE,
+    WEIGHTS,
+    R,
+    T,
 )  # fmt: skip
 
 

@@ -3,7 +3,14 @@
 from numba import njit, uint64
 
 from pdekit.kernels.layout import (
-    BLOCK, BLOCKS, LENGTH, N, OFFSET, PERIODIC, R, START, STRIDE,
+    BLOCK,
+    BLOCKS,
+    OFFSET,
+    PERIODIC,
+    START,
+    STRIDE,
+    N,
+    R,
 )  # fmt: skip
 
 # No "nnan": the kernels test for NaN. Sums may be reordered, the same way for every sample.

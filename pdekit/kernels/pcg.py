@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pdekit.kernels import fused
-from pdekit.kernels.extension import extend_field, extend_network, restrict_field
+from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
 from pdekit.kernels.fused import BREAKDOWN, CONVERGED, INCONSISTENT, MAX_ITERATIONS, NOT_FINITE, STAGNATED
 from pdekit.kernels.islands import Islands, find_islands, no_islands
 from pdekit.kernels.layout import BLOCKS, Layout, layout
@@ -82,7 +82,7 @@ def solve(
         PCGResult. Never raises on non-convergence: see `reason`.
     """
     batch, shape = b.shape[0], tuple(b.shape[1:])
-    periodic = tuple(map(bool, periodic))
+    faces, periodic = open_small_rings(faces, periodic)
     extended = [periodic_extension(n) if p else None for n, p in zip(shape, periodic, strict=True)]
     if any(extended):
         return _solve_extended(faces, sink, periodic, b, x0, extended, rtol, atol, max_iterations, coarsening, threads)

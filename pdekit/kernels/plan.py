@@ -7,7 +7,7 @@ from functools import lru_cache
 
 __all__ = ["Extension", "Level", "periodic_extension", "plan_levels", "rounded_ratios"]
 
-SMALLEST_AXIS = 3  # an axis of three points or fewer is not halved
+SMALLEST_RING = 3  # a periodic axis of three points or fewer is not halved
 DENSE_UNKNOWNS = 36  # a lattice as small as this is solved directly
 WEAK_AXIS = 0.3  # an axis is halved if its mean conductance is at least this share of the largest
 
@@ -67,7 +67,7 @@ def _plan(shape, periodic, grounded, quarters) -> tuple[Level, ...]:
     levels = []
     while True:
         can = [
-            n > SMALLEST_AXIS and not (periodic[k] and n % 2) and math.prod(shape) > DENSE_UNKNOWNS
+            (n > SMALLEST_RING and n % 2 == 0 if periodic[k] else n > 1) and math.prod(shape) > DENSE_UNKNOWNS
             for k, n in enumerate(shape)
         ]
         strongest = max((strength[k] for k in range(dim) if can[k]), default=0.0)
@@ -111,7 +111,7 @@ def periodic_extension(n: int) -> Extension | None:
         >>> extension.link, extension.parts
         ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9), (2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2))
     """
-    if n in (2, 6):
+    if n in (1, 2, 6):
         return None
     length = min(m << s for m in range(4, 8) for s in range(40) if (m << s) >= n and (s > 0 or m == 4))
     if length == n:

@@ -8,16 +8,34 @@ from pdekit.kernels.lattice import jit
 __all__ = ["FINITE", "GROUND", "JUMP", "MEAN", "SINK", "survey"]
 
 # entries of the result: mean conductance by axis, ground below and above by axis, whether the sink is anywhere
-# positive, ratio of the largest to the smallest conductance along an axis (worst axis), whether everything is finite
+# positive, whether a conductance is more than `jump` times the next one along its axis, whether everything is finite
 MEAN, GROUND, SINK, JUMP, FINITE = 0, 3, 9, 10, 11
 
 
 @jit
-def survey(arrays, has_sink, shape, periodic, first_axis, out):
+def jumps(a, low, high, n, jump):
+    """How many of n neighbouring pairs of conductances, from positions low and high on, differ too much."""
+    p, q = uint64(low), uint64(high)
+    count = 0
+    for k in range(uint64(n)):
+        count += 1 if (a[p + k] > jump * a[q + k]) or (a[q + k] > jump * a[p + k]) else 0
+    return count
+
+
+@jit
+def total(a, start, n):
+    first = uint64(start)
+    value = 0.0
+    for k in range(uint64(n)):
+        value += a[first + k]
+    return value
+
+
+@jit
+def survey(arrays, has_sink, shape, periodic, first_axis, jump, out):
     """Fill `out` (12 numbers) from the conductances by axis and the sink, flat, in natural order."""
     for k in range(12):
         out[k] = 0.0
-    out[JUMP] = 1.0
     out[FINITE] = 1.0
     for axis in range(first_axis, 3):
         face = arrays[axis]
@@ -28,47 +46,21 @@ def survey(arrays, has_sink, shape, periodic, first_axis, out):
                 outer *= shape[k]
             elif k > axis:
                 inner *= shape[k]
-        total, low, high = 0.0, np.inf, 0.0
+        sum_, below, above = total(face, 0, face.shape[0]), 0.0, 0.0
         for i in range(outer):
-            if inner == 1:  # a row: its ends are the sides
-                row = uint64(i * (n + 1))
-                for k in range(row + uint64(1), row + uint64(n)):
-                    value = face[k]
-                    total += value
-                    low = min(low, value)
-                    high = max(high, value)
-                below, above = face[row], face[row + uint64(n)]
-                total += below + above
-                out[GROUND + 2 * axis] += below
-                out[GROUND + 2 * axis + 1] += above
-                continue
-            for j in range(n + 1):
-                row = uint64((i * (n + 1) + j) * inner)
-                share = 0.0
-                for k in range(uint64(inner)):
-                    share += face[row + k]
-                total += share
-                if j == 0:
-                    out[GROUND + 2 * axis] += share
-                elif j == n:
-                    out[GROUND + 2 * axis + 1] += share
-                else:
-                    for k in range(uint64(inner)):
-                        low = min(low, face[row + k])
-                        high = max(high, face[row + k])
-        out[MEAN + axis] = total / (outer * (n + 1) * inner)
-        if high > 0.0:
-            out[JUMP] = max(out[JUMP], high / low if low > 0.0 else np.inf)
-        if not np.isfinite(total):
+            start = i * (n + 1) * inner
+            below += total(face, start, inner)
+            above += total(face, start + n * inner, inner)
+            # from the first link between points to the last one, each with the next
+            if jumps(face, start + inner, start + 2 * inner, (n - 2) * inner, jump) > 0:
+                out[JUMP] = 1.0
+        out[MEAN + axis] = sum_ / face.shape[0]
+        if not np.isfinite(sum_):
             out[FINITE] = 0.0
-        if periodic[axis]:
-            out[GROUND + 2 * axis] = 0.0
-            out[GROUND + 2 * axis + 1] = 0.0
+        if not periodic[axis]:
+            out[GROUND + 2 * axis] = below
+            out[GROUND + 2 * axis + 1] = above
     if has_sink:
-        total = 0.0
-        sink = arrays[3]
-        for k in range(sink.shape[0]):
-            total += sink[k]
-        out[SINK] = total
-        if not np.isfinite(total):
+        out[SINK] = total(arrays[3], 0, arrays[3].shape[0])
+        if not np.isfinite(out[SINK]):
             out[FINITE] = 0.0

@@ -6,7 +6,7 @@ import numpy as np
 
 from pdekit.kernels import fused
 from pdekit.kernels.cycle import vcycle
-from pdekit.kernels.extension import extend_field, extend_network, restrict_field
+from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
 from pdekit.kernels.lattice import merge, split
 from pdekit.kernels.layout import F, U
 from pdekit.kernels.pcg import choose, flat, for_each_sample, islands_of, network, workspace
@@ -35,6 +35,7 @@ class CompiledCycle:
         threads: int | None = None,
     ):
         self.threads = threads
+        faces, periodic = open_small_rings(faces, periodic)
         shape = (faces[0].shape[1] - 1, *faces[0].shape[2:])
         self.extensions = [periodic_extension(n) if p else None for n, p in zip(shape, periodic, strict=True)]
         faces, sink = extend_network(faces, sink, self.extensions)
@@ -45,7 +46,7 @@ class CompiledCycle:
 
         def one(i: int, _: dict) -> None:
             sample = tuple(a[i if len(a) > 1 else 0] for a in arrays)
-            tables, kind, singular, finite = choose(sample, sink is not None, self.shape, tuple(periodic), coarsening)
+            tables, kind, singular, finite = choose(sample, sink is not None, self.shape, periodic, coarsening)
             w = workspace(tables)
             wide = None if len(self.shape) == 2 and kind == "averaged" else 0
             sound = finite and fused.setup(sample, sink is not None, w, tables, singular, wide)
