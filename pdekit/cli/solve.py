@@ -1,5 +1,6 @@
 """``pdekit solve``: one problem, from arrays of one's own or drawn at random."""
 
+import argparse
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -21,7 +22,13 @@ def parser() -> ArgumentParser:
         "  darcy     -div(coefficient grad u) = source\n"
         "  poisson   -laplace u = source\n\n"
         "The grid has the shape of the array given (axis 0 is x, axis 1 is y, axis 2 is z; its ends are stored) on the "
-        "unit box.\nWithout an array a random problem is drawn. Sides are u = 0 unless said otherwise.",
+        "unit box.\nWithout an array a random problem is drawn.\n\n"
+        "Sides are u = 0 unless --boundary.SIDE says otherwise, SIDE being left, right (x), bottom, top (y), back, "
+        "front (z)\nor all (the rest):\n\n"
+        "  --boundary.SIDE VALUE                      u = VALUE\n"
+        "  --boundary.SIDE neumann VALUE              du/dn = VALUE\n"
+        "  --boundary.SIDE robin VALUE COEFFICIENT    du/dn + COEFFICIENT u = VALUE\n"
+        "  --boundary.SIDE periodic                   for the whole axis",
         "  pdekit solve darcy --coefficient my_field.npy --out solution.h5 --plot solution.png\n"
         "  pdekit solve darcy --resolution 128 --seed 7 --plot solution.png\n"
         "  pdekit solve poisson --source f.npy --boundary.left neumann 0 --boundary.right 1.5\n"
@@ -40,12 +47,7 @@ def parser() -> ArgumentParser:
         help="a name from `pdekit list methods`, or from `pdekit list preconditioners` for CG with it (Auto)",
     )
     for side in SIDES:
-        p.add_argument(
-            f"--boundary.{side}",
-            nargs="+",
-            metavar="WORD",
-            help="VALUE | dirichlet VALUE | neumann VALUE | robin VALUE COEFFICIENT | periodic",
-        )
+        p.add_argument(f"--boundary.{side}", nargs="+", metavar="WORD", help=argparse.SUPPRESS)
     p.add_argument("--out", metavar="FILE.h5", help="write inputs, solution and certificate here")
     p.add_argument("--plot", metavar="FILE.png", help="draw inputs and solution here")
     p.add_argument("--overwrite", action="store_true", help="replace existing files")

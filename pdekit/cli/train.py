@@ -15,7 +15,13 @@ def parser() -> ArgumentParser:
     p = new_parser(
         "train",
         "Train a surrogate on problems that are solved while it learns, and measure it on held-out ones.\n\n"
-        "Any key of the file can be changed by an option; class names stand for themselves (`pdekit list`).\n"
+        "The file's keys:\n\n"
+        "  family      the problems, such as Darcy (needed)     model       the network, such as FNO (needed)\n"
+        "  solver      how they are solved                      task        what is learned; OperatorLearning\n"
+        "  stream      how samples reach the training           optimizer   such as AdamW\n"
+        "  trainer     steps, checkpoints, logs                 schedule    of the learning rate; none by default\n"
+        "  evaluation  the held-out problems                    out         the run folder (needed)\n\n"
+        "Any of them can be changed by an option: --model.width 16. Classes go by their names (`pdekit list`).\n"
         "The run folder gets config.yaml, logs/, batches.csv, checkpoints/, model/, report.json and prediction.png.",
         "  pdekit train configs/quickstart.yaml\n"
         "  pdekit train configs/quickstart.yaml --resume\n"
