@@ -60,7 +60,7 @@ class _Transforms(Prepared):
             n = operator.lattice[k]
             along = (n, *(1,) * (dim - 1 - k))
             eigenvalues = axis.eigenvalues(n, 1.0, device=operator.device).reshape(along)
-            symbol = symbol + _conductance(operator, k).reshape(*operator.batch_shape, *ones) * eigenvalues
+            symbol = symbol + _conductance(operator, self.axes, k).reshape(*operator.batch_shape, *ones) * eigenvalues
             root = root * axis.weights(n, device=operator.device).sqrt().reshape(along)
         if operator.sink is not None:
             first = (..., *(0,) * dim)
@@ -115,7 +115,7 @@ def obstacle(A: LinearOperator) -> str | None:
         for end, kind in enumerate((axis.lower, axis.upper)):
             inside[-end] = 0.0 if kind == "neumann" else 1.0
         shape = _outer([inside if j == k else weights[j] for j in range(dim)])
-        conductance = _conductance(A, k).reshape(*A.batch_shape, *(1,) * dim)
+        conductance = _conductance(A, axes, k).reshape(*A.batch_shape, *(1,) * dim)
         expected.append((f"faces[{k}]", face, conductance, shape))
     if A.sink is not None:
         constant = A.sink[(..., *(0,) * dim)] / _outer(weights)[(0,) * dim]
@@ -150,15 +150,12 @@ def _axis(A: Stencil, k: int) -> AxisTransform:
     return AxisTransform(lower, upper)
 
 
-def _conductance(A: Stencil, k: int) -> Float[Tensor, "*batch"]:
+def _conductance(A: Stencil, axes: list[AxisTransform], k: int) -> Float[Tensor, "*batch"]:
     """What the conductance of whole faces normal to an axis is, if the coefficient is constant."""
-    dim = len(A.lattice)
-    axes = [_axis(A, j) for j in range(dim)]
-    place, share = [], 1.0
+    place, share = [0] * len(axes), 1.0
+    if axes[k].lower == "neumann":
+        place[k] = 1 if axes[k].upper == "neumann" else A.lattice[k]
     for j, axis in enumerate(axes):
-        if j == k:
-            place.append(0 if axis.lower != "neumann" else (A.lattice[k] if axis.upper != "neumann" else 1))
-        else:
-            place.append(0)
-            share *= 0.5 if axis.lower == "neumann" else (0.5 if A.lattice[j] == 1 and axis.upper == "neumann" else 1.0)
+        if j != k:
+            share *= float(axis.weights(A.lattice[j])[0])
     return A.faces[k][(..., *place)] / share
