@@ -15,14 +15,10 @@ from pdekit.kernels.extension import extend_field, extend_network, open_small_ri
 from pdekit.kernels.fused import BREAKDOWN, CONVERGED, INCONSISTENT, MAX_ITERATIONS, NOT_FINITE, STAGNATED
 from pdekit.kernels.islands import Islands, find_islands, no_islands
 from pdekit.kernels.layout import BLOCKS, Layout, layout
-from pdekit.kernels.plan import periodic_extension, plan_levels, rounded_ratios
+from pdekit.kernels.plan import GALERKIN_JUMP, periodic_extension, plan_levels, rounded_ratios
 from pdekit.kernels.survey import FINITE, GROUND, JUMP, MEAN, SINK, survey
 
 __all__ = ["BREAKDOWN", "CONVERGED", "INCONSISTENT", "MAX_ITERATIONS", "NOT_FINITE", "STAGNATED", "PCGResult", "solve"]
-
-# "auto" takes Galerkin coarsening where a conductance is more than this many times the next one along its axis. Below,
-# averaged coarsening needs some more iterations but less time.
-GALERKIN_JUMP = {2: 20.0, 3: 60.0}
 
 
 class PCGResult(NamedTuple):

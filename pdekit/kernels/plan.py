@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Extension", "Level", "periodic_extension", "plan_levels", "rounded_ratios"]
+__all__ = ["GALERKIN_JUMP", "Extension", "Level", "periodic_extension", "plan_levels", "rounded_ratios"]
 
 SMALLEST_RING = 3  # a periodic axis of three points or fewer is not halved
 DENSE_UNKNOWNS = 36  # a lattice as small as this is solved directly
 WEAK_AXIS = 0.3  # an axis is halved if its mean conductance is at least this share of the largest
+# "auto" takes Galerkin coarsening where a conductance is more than this many times the next one along its axis. Below,
+# averaged coarsening needs some more iterations but less time.
+GALERKIN_JUMP = {2: 20.0, 3: 60.0}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pdekit.kernels import fused
 from pdekit.kernels.cycle import vcycle
 from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
 from pdekit.kernels.lattice import merge, split
-from pdekit.kernels.layout import F, U
+from pdekit.kernels.layout import F, N, U
 from pdekit.kernels.pcg import choose, flat, for_each_sample, islands_of, network, workspace
 from pdekit.kernels.plan import periodic_extension
 
@@ -54,6 +54,11 @@ class CompiledCycle:
             self.samples[i] = (w, tables, wide, kind, sound, islands)
 
         for_each_sample(one, self.batch, threads)
+
+    @property
+    def level_shapes(self) -> list[tuple[int, ...]]:
+        """Lattices of the first network's hierarchy, finest first."""
+        return [tuple(map(int, row[N : N + 3][-len(self.shape) :])) for row in self.samples[0][1].table]
 
     @property
     def coarsening(self) -> tuple[str, ...]:

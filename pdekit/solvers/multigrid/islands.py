@@ -1,13 +1,13 @@
 """Islands of high conductance as tensors: the part of the coarse correction that `pdekit.kernels.islands` explains."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pdekit.kernels.islands import label_islands
-from pdekit.kernels.pcg import network
+from pdekit.solvers.multigrid.choice import is_fake
 
 __all__ = ["Islands", "find_islands"]
 
@@ -22,13 +22,22 @@ class Islands(NamedTuple):
 
     def correction(self, residual: Tensor) -> Tensor:
         """Z diag(Z^T A Z)^-1 Z^T applied to ``(batch, *lattice)``."""
-        sums = torch.zeros_like(self.inverse).scatter_add_(1, self.label, residual.flatten(1))
-        return (self.inverse * sums).gather(1, self.label).reshape(residual.shape)
+        rows = residual.flatten(1)
+        label = self.label.expand(len(rows), -1)
+        sums = rows.new_zeros(len(rows), self.inverse.shape[1]).scatter_add(1, label, rows)
+        return (self.inverse * sums).gather(1, label).reshape(residual.shape)
 
 
 def find_islands(faces: Sequence[Tensor], sink: Tensor | None, periodic: Sequence[bool]) -> Islands:
     """The islands of a batch of 3-D networks; found on the host, since joining pieces is no work for tensors."""
     shape = (faces[0].shape[1] - 1, *faces[0].shape[2:])
+    if is_fake(faces[0]):
+        nowhere = torch.zeros(faces[0].shape[0], math.prod(shape), dtype=torch.int64, device=faces[0].device)
+        return Islands(nowhere, faces[0].new_zeros(faces[0].shape[0], 1))
+
+    from pdekit.kernels.islands import label_islands  # compiled code is loaded on first use
+    from pdekit.kernels.pcg import network
+
     arrays = network([f.detach().cpu().numpy() for f in faces], None if sink is None else sink.detach().cpu().numpy())
     found = [
         label_islands(tuple(a[i if len(a) > 1 else 0] for a in arrays), sink is not None, shape, tuple(periodic))

@@ -1,0 +1,67 @@
+"""Which hierarchy each network of a batch gets: the same rules as the compiled kernels, from tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pdekit.kernels.plan import GALERKIN_JUMP, Level, plan_levels
+
+__all__ = ["Choice", "choose", "is_fake"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Lattices and kind of one hierarchy."""
+
+    plan: tuple[Level, ...]
+    galerkin: bool
+    singular: bool
+
+
+def is_fake(x: Tensor) -> bool:
+    """Whether a tensor has a shape but no numbers (as in `pdekit.testing.check_device`)."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return isinstance(x, FakeTensor)
+
+
+def choose(faces: Sequence[Tensor], sink: Tensor | None, periodic: Sequence[bool], coarsening: str) -> list[Choice]:
+    """The choice for each network of a batch; waits for the device once.
+
+    Args:
+        faces: ``(batch, n_0, .., n_k + 1, ..)`` by axis.
+        sink: ``(batch, *shape)`` or None.
+        periodic: by axis.
+        coarsening: "averaged", "galerkin" or "auto".
+
+    Returns:
+        One choice a network. Tensors without numbers count as unit conductances between grounded sides.
+    """
+    dim = len(faces)
+    shape = tuple(faces[0].shape[1 + k] - (k == 0) for k in range(dim))
+    batch = faces[0].shape[0]
+    if is_fake(faces[0]):
+        plan = plan_levels(shape, periodic, [(not ring, not ring) for ring in periodic], [1.0] * dim)
+        return [Choice(plan, coarsening == "galerkin", False)] * batch
+    facts, ground = [], torch.zeros(batch, dtype=faces[0].dtype, device=faces[0].device)
+    for k, face in enumerate(faces):
+        axis = 1 + k
+        low, high = face.select(axis, 0).flatten(1).sum(1), face.select(axis, -1).flatten(1).sum(1)
+        if periodic[k]:
+            low, high = torch.zeros_like(low), torch.zeros_like(high)
+        ground = ground + low + high
+        count = max(face.shape[axis] - 3, 0)  # neighbouring pairs of links between points
+        one, next_ = face.narrow(axis, min(1, shape[k]), count), face.narrow(axis, min(2, shape[k]), count)
+        jump = GALERKIN_JUMP[dim]
+        jumps = ((one > jump * next_) | (next_ > jump * one)).flatten(1).any(1)
+        facts += [face.flatten(1).mean(1), low, high, jumps.to(low.dtype)]
+    facts.append(ground if sink is None else ground + sink.flatten(1).sum(1))
+    choices = []
+    for row in torch.stack(facts, 1).tolist():
+        means, lows, highs, jumps = (row[i : 4 * dim : 4] for i in range(4))
+        grounded = [(a > 0, b > 0) for a, b in zip(lows, highs, strict=True)]
+        galerkin = any(jumps) if coarsening == "auto" else coarsening == "galerkin"
+        choices.append(Choice(plan_levels(shape, periodic, grounded, means), galerkin, not row[-1] > 0))
+    return choices
