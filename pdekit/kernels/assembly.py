@@ -2,7 +2,8 @@
 
 from numba import uint64
 
-from pdekit.kernels.lattice import fill, jit, position, wrap
+from pdekit.kernels.compile import jit
+from pdekit.kernels.lattice import fill, position, wrap
 from pdekit.kernels.layout import (
     BLOCK,
     BLOCKS,

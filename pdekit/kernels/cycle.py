@@ -3,7 +3,8 @@
 import numpy as np
 from numba import uint64
 
-from pdekit.kernels.islands import lift_islands, sum_over_islands
+from pdekit.kernels.compile import jit
+from pdekit.kernels.islands import move_islands
 from pdekit.kernels.lattice import (
     add1,
     add2,
@@ -13,7 +14,6 @@ from pdekit.kernels.lattice import (
     fill,
     gather_first,
     gather_more,
-    jit,
     merge,
     neighbours,
     relax,
@@ -116,7 +116,6 @@ def restrict(w, tables, level, blocks, wide):
     array, n = t[T], t[LENGTH]
     if any_periodic(t):
         wrap(w, array, t, flips[level])
-    homes = 0
     for m in range(t[BLOCKS]):
         if home[level, m] == m and m >= blocks:
             fill(w, array + t[START] + m * t[BLOCK], 0.0, n)
@@ -360,7 +359,12 @@ def descend(w, tables, level, wide, islands):
             sweep_block(w, t, near, half, wide, m, RELAX, u, f, u, scratch)
             if ring:
                 wrap(w, u, t, flips)
-    if (wide is None or t[OFFSETS] <= 3) and not t[COUPLED]:
+    moves = level == 0 and islands.points.shape[0] > 0
+    if moves:
+        move_islands(w, t, near, u, f, islands)
+        if ring:
+            wrap(w, u, t, flips)
+    if (wide is None or t[OFFSETS] <= 3) and not t[COUPLED] and not moves:
         active = red
         for m in range(red):
             sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, f, t[T], scratch)
@@ -368,10 +372,6 @@ def descend(w, tables, level, wide, islands):
         active = blocks
         for m in range(blocks):
             sweep_block(w, t, near, half, wide, m, RESIDUAL, u, f, t[T], scratch)
-    if level == 0:
-        sum_over_islands(w, t[T], islands)
-    if level == 0:
-        sum_over_islands(w, t[T], islands)
     restrict(w, tables, level, active, wide)
 
 
@@ -382,11 +382,14 @@ def ascend(w, tables, level, wide, islands):
     scratch, blocks, ring = tables.vectors[SCRATCH], t[BLOCKS], any_periodic(t)
     u, f = t[U], t[F]
     two_colours = wide is None or t[OFFSETS] <= 3
-    prolong(w, tables, level, blocks // 2 if two_colours and not t[COUPLED] else blocks, u, True, wide)
-    if level == 0:
-        lift_islands(w, u, islands)
+    moves = level == 0 and islands.points.shape[0] > 0
+    prolong(w, tables, level, blocks // 2 if two_colours and not t[COUPLED] and not moves else blocks, u, True, wide)
     if ring:
         wrap(w, u, t, flips)
+    if moves:
+        move_islands(w, t, near, u, f, islands)
+        if ring:
+            wrap(w, u, t, flips)
     if two_colours:
         for colour in range(2):
             for m in range(blocks // 2):

@@ -4,10 +4,12 @@ import numpy as np
 from numba import uint64
 
 from pdekit.kernels.assembly import assemble, coarsen_array
+from pdekit.kernels.compile import jit
 from pdekit.kernels.cycle import (
     HOMOGENEOUS,
     NEIGHBOURS,
     RELAX,
+    RESIDUAL,
     any_periodic,
     ascend,
     dense_inverse,
@@ -20,8 +22,8 @@ from pdekit.kernels.cycle import (
     sweep_block,
 )  # fmt: skip
 from pdekit.kernels.galerkin import interpolation, product
-from pdekit.kernels.islands import lift_islands, sum_over_islands
-from pdekit.kernels.lattice import direction, fill, jit, merge, relax_and_dot, split, step, wrap
+from pdekit.kernels.islands import move_islands
+from pdekit.kernels.lattice import direction, fill, merge, relax_and_dot, split, step, wrap
 from pdekit.kernels.layout import (
     BLOCK,
     BLOCKS,
@@ -162,19 +164,31 @@ def precondition_black(w, tables, wide, islands):
     # z = r / diagonal on black points is in U already
     if ring:
         wrap(w, u, t, flips)
-    for m in range(red):
-        sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, r, t[T], scratch)
-    sum_over_islands(w, t[T], islands)
-    restrict(w, tables, 0, red, wide)
+    moves = islands.points.shape[0] > 0
+    if moves:
+        for m in range(red):
+            fill(w, u + t[START] + m * t[BLOCK], 0.0, n)
+        move_islands(w, t, near, u, r, islands)
+        if ring:
+            wrap(w, u, t, flips)
+        for m in range(blocks):
+            sweep_block(w, t, near, half, wide, m, RESIDUAL, u, r, t[T], scratch)
+    else:
+        for m in range(red):
+            sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, r, t[T], scratch)
+    restrict(w, tables, 0, blocks if moves else red, wide)
     for level in range(1, last):
         descend(w, tables, level, wide, islands)
     solve_coarsest(w, tables)
     for level in range(last - 1, 0, -1):
         ascend(w, tables, level, wide, islands)
-    prolong(w, tables, 0, red, u, False, wide)
-    lift_islands(w, u, islands)
+    prolong(w, tables, 0, blocks if moves else red, u, moves, wide)
     if ring:
         wrap(w, u, t, flips)
+    if moves:
+        move_islands(w, t, near, u, r, islands)
+        if ring:
+            wrap(w, u, t, flips)
     dot = 0.0
     a, b = t[COUPLINGS], t[COUPLINGS] + t[SIZE]
     for m in range(red, blocks):

@@ -9,8 +9,9 @@ Source: J. E. Dendy, Black box multigrid, J. Comput. Phys. 48 (1982) 366-386.
 from numba import uint64
 
 from pdekit.kernels.assembly import invert_diagonal
+from pdekit.kernels.compile import jit
 from pdekit.kernels.cycle import any_periodic, direction_index, exchange
-from pdekit.kernels.lattice import add1, copy_layer, fill, jit, wrap
+from pdekit.kernels.lattice import add1, copy_layer, fill, wrap
 from pdekit.kernels.layout import (
     BLOCK,
     BLOCKS,

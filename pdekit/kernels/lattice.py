@@ -1,7 +1,8 @@
 """Compiled loops over the blocks of one lattice (see `pdekit.kernels.layout`)."""
 
-from numba import njit, uint64
+from numba import uint64
 
+from pdekit.kernels.compile import jit
 from pdekit.kernels.layout import (
     BLOCK,
     BLOCKS,
@@ -12,10 +13,6 @@ from pdekit.kernels.layout import (
     N,
     R,
 )  # fmt: skip
-
-# No "nnan": the kernels test for NaN. Sums may be reordered, the same way for every sample.
-jit = njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")
-
 
 # -- sums over neighbours --------------------------------------------------------------------------------------------
 # A block's points start at position u; couplings a and b belong to two stored offsets, whose neighbours lie la, lb

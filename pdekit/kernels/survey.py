@@ -3,7 +3,7 @@
 import numpy as np
 from numba import uint64
 
-from pdekit.kernels.lattice import jit
+from pdekit.kernels.compile import jit
 
 __all__ = ["FINITE", "GROUND", "JUMP", "MEAN", "SINK", "survey"]
 

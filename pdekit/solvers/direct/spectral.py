@@ -1,5 +1,6 @@
 """Constant coefficients on a box: one trigonometric transform per axis."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from pdekit.solvers.solution import Reason
 __all__ = ["Spectral"]
 
 _RELATIVE = 1e-12
+_SHORT = 200
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class _Transforms(Prepared):
         # The constants of a network without ground have the symbol 0; their part of the solution is set to 0.
         self.inverse = torch.where(symbol == 0, 0.0, 1 / symbol)
         self.root = root
+        # A product with the matrix of the transform beats FFTs on short axes, the more so where their length is prime.
+        self.matrices = [
+            axis.forward(torch.eye(n, dtype=root.dtype, device=root.device), 0) if n <= _SHORT else None
+            for n, axis in zip(self.lattice, self.axes, strict=True)
+        ]
         kinds = dict.fromkeys(_NAMES[axis.lower, axis.upper] for axis in self.axes)
         self.name = f"Spectral, {' and '.join(kinds)} transforms"
 
@@ -78,14 +85,26 @@ class _Transforms(Prepared):
         right = b if x0 is None else b - self.operator.matvec(x0)
         y = right.reshape(*b.shape[:-1], *self.lattice) / self.root
         dim = len(self.lattice)
-        for k, axis in enumerate(self.axes):
-            y = axis.forward(y, k - dim)
+        for k in range(dim):
+            y = self._along(y, k - dim, inverse=False)
         y = y * self.inverse
-        for k, axis in enumerate(self.axes):
-            y = axis.inverse(y, k - dim)
+        for k in range(dim):
+            y = self._along(y, k - dim, inverse=True)
         x = (y / self.root).reshape(b.shape)
         reason = torch.full(b.shape[:-1], Reason.CONVERGED.code, device=b.device)
         return Outcome(x if x0 is None else x0 + x, torch.zeros_like(reason), reason, None, None, self.name)
+
+
+    def _along(self, y: Tensor, axis: int, inverse: bool) -> Tensor:
+        """The transform of one axis, counted from the last."""
+        transform, matrix = self.axes[axis], self.matrices[axis]
+        if matrix is None:
+            return transform.inverse(y, axis) if inverse else transform.forward(y, axis)
+        matrix = matrix.mT if inverse else matrix
+        if axis == -1:
+            return y @ matrix.mT
+        lines = y.reshape(*y.shape[:axis], y.shape[axis], math.prod(y.shape[axis + 1 :]))
+        return (matrix @ lines).reshape(y.shape)
 
 
 _NAMES = {

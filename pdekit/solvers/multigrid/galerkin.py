@@ -8,7 +8,16 @@ from torch import Tensor
 
 from pdekit.kernels.plan import Level
 from pdekit.solvers.multigrid.lattice import (
-    Offset, add_moved, cells, half_offsets, moved, negative, neighbour, parities, points, select,
+    Offset,
+    add_moved,
+    cells,
+    half_offsets,
+    moved,
+    negative,
+    neighbour,
+    parities,
+    points,
+    select,
 )  # fmt: skip
 
 __all__ = ["Weights", "corners", "flips", "interpolation", "product"]

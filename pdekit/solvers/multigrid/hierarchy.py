@@ -12,7 +12,18 @@ from pdekit.solvers.multigrid.coarsening import averaged
 from pdekit.solvers.multigrid.galerkin import Weights, coarse_points, corners, flips, interpolation, product
 from pdekit.solvers.multigrid.islands import find_islands
 from pdekit.solvers.multigrid.lattice import (
-    Offset, add_moved, cells, half_offsets, inner, moved, negative, pad, parities, points, select, wrap,
+    Offset,
+    add_moved,
+    cells,
+    half_offsets,
+    inner,
+    moved,
+    negative,
+    pad,
+    parities,
+    points,
+    select,
+    wrap,
 )  # fmt: skip
 
 __all__ = ["Hierarchy"]
@@ -60,27 +71,31 @@ class Hierarchy:
 
     def apply(self, f: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """One V-cycle from zero: red-black (or 2^d-coloured) Gauss-Seidel once down and, reversed, once up."""
-        rights, solutions, lift = [f], [], None
+        rights, solutions = [f], []
         for level, below in zip(self.levels[:-1], self.levels[1:], strict=True):
             u = f.new_zeros(f.shape[0], *(n + 2 for n in level.shape))
             for colour in level.colours:
                 level.relax(u, rights[-1], colour)
-            residual = rights[-1] - level.matvec(u)
             if self.islands is not None and level is self.levels[0]:
-                lift = self.islands.correction(residual)
+                self._move_islands(u, f)
+            residual = rights[-1] - level.matvec(u)
             solutions.append(u)
             rights.append(level.restrict(residual, below.shape))
         right = rights[-1]
         e = (self.coarsest_inverse @ right.reshape(len(right), -1, 1)).reshape(right.shape)
         for level, u, right in zip(self.levels[-2::-1], solutions[::-1], rights[-2::-1], strict=True):
             level.add_prolonged(u, e)
-            if lift is not None and level is self.levels[0]:
-                inner(u, level.shape).add_(lift)
-                wrap(u, level.periodic)
+            if self.islands is not None and level is self.levels[0]:
+                self._move_islands(u, f)
             for colour in reversed(level.colours):
                 level.relax(u, right, colour)
             e = inner(u, level.shape)
         return e.clone()
+
+    def _move_islands(self, u: Tensor, f: Tensor) -> None:
+        finest = self.levels[0]
+        inner(u, finest.shape).add_(self.islands.correction(f - finest.matvec(u)))
+        wrap(u, finest.periodic)
 
 
 def _network(

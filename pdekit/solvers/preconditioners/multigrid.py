@@ -12,7 +12,7 @@ from torch import Tensor
 from pdekit.core.errors import InputError
 from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
 from pdekit.kernels.plan import periodic_extension
-from pdekit.solvers.multigrid.choice import Choice, choose, is_fake
+from pdekit.solvers.multigrid.choice import choose, is_fake
 from pdekit.solvers.multigrid.hierarchy import Hierarchy
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.stencil import Stencil
