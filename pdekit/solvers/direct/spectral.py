@@ -19,6 +19,7 @@ __all__ = ["Spectral"]
 
 _RELATIVE = 1e-12
 _SHORT = 200
+_CACHED = 2**16
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class _Transforms(Prepared):
             sink = operator.sink[first] / root[first].square()
             symbol = symbol + sink.reshape(*operator.batch_shape, *ones)
         # The constants of a network without ground have the symbol 0; their part of the solution is set to 0.
-        self.inverse = torch.where(symbol == 0, 0.0, 1 / symbol)
+        inverse = torch.where(symbol == 0, 0.0, 1 / symbol)
+        self.inverse = inverse.expand(*operator.batch_shape, *self.lattice)
         self.root = root
         # A product with the matrix of the transform beats FFTs on short axes, the more so where their length is prime.
         self.matrices = [
@@ -83,17 +85,30 @@ class _Transforms(Prepared):
         self, b: Float[Tensor, "*batch n"], x0: Float[Tensor, "*batch n"] | None, rtol: float, atol: float
     ) -> Outcome:
         right = b if x0 is None else b - self.operator.matvec(x0)
-        y = right.reshape(*b.shape[:-1], *self.lattice) / self.root
-        dim = len(self.lattice)
-        for k in range(dim):
-            y = self._along(y, k - dim, inverse=False)
-        y = y * self.inverse
-        for k in range(dim):
-            y = self._along(y, k - dim, inverse=True)
-        x = (y / self.root).reshape(b.shape)
+        count = math.prod(b.shape[:-1])
+        fields = right.reshape(count, *self.lattice)
+        shared = math.prod(self.operator.batch_shape) == 1
+        inverse = self.inverse if shared else self.inverse.expand(*b.shape[:-1], *self.lattice)
+        inverse = inverse.reshape(-1, *self.lattice)
+        # On the CPU a few samples at a time, so that what lies between the transforms stays in cache.
+        rows = max(1, _CACHED // b.shape[-1]) if b.device.type == "cpu" else count
+        x = torch.empty_like(fields)
+        for start in range(0, count, rows):
+            part = slice(start, start + rows)
+            x[part] = self._solve(fields[part], inverse if shared else inverse[part])
+        x = x.reshape(b.shape)
         reason = torch.full(b.shape[:-1], Reason.CONVERGED.code, device=b.device)
         return Outcome(x if x0 is None else x0 + x, torch.zeros_like(reason), reason, None, None, self.name)
 
+    def _solve(self, fields: Tensor, inverse: Tensor) -> Tensor:
+        axes = range(-len(self.lattice), 0)
+        y = fields / self.root
+        for axis in axes:
+            y = self._along(y, axis, inverse=False)
+        y = y * inverse
+        for axis in axes:
+            y = self._along(y, axis, inverse=True)
+        return y / self.root
 
     def _along(self, y: Tensor, axis: int, inverse: bool) -> Tensor:
         """The transform of one axis, counted from the last."""
