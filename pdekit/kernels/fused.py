@@ -162,12 +162,13 @@ def precondition_black(w, tables, wide, islands):
     n, d = t[LENGTH], t[INVERSE]
     last = tables.table.shape[0] - 1
     # z = r / diagonal on black points is in U already
-    if ring:
-        wrap(w, u, t, flips)
     moves = islands.points.shape[0] > 0
     if moves:
         for m in range(red):
             fill(w, u + t[START] + m * t[BLOCK], 0.0, n)
+    if ring:
+        wrap(w, u, t, flips)
+    if moves:
         move_islands(w, t, near, u, r, islands)
         if ring:
             wrap(w, u, t, flips)
