@@ -269,7 +269,9 @@ def dense_inverse(w, tables, singular, wide):
         split(unit, 0, t[N + 1] * t[N + 2], t[N + 2], 1, w, t[U], t, place)
         wrap(w, t[U], t, tables.flips[last])
         for m in range(t[BLOCKS]):
-            sweep_block(w, t, tables.near[last], tables.half, wide, m, NEIGHBOURS, t[U], t[F], t[T], tables.vectors[SCRATCH])
+            sweep_block(
+                w, t, tables.near[last], tables.half, wide, m, NEIGHBOURS, t[U], t[F], t[T], tables.vectors[SCRATCH]
+            )
         merge(w, t[T], t, place, image, 0, t[N + 1] * t[N + 2], t[N + 2], 1)
         for k in range(n):
             matrix[column, k] = -image[k]

@@ -120,7 +120,9 @@ def layout(levels: tuple[Level, ...], periodic: tuple[bool, ...], galerkin: bool
                 shift = sum((v // 2) * s for v, s in zip(moved, strides, strict=True))
                 neighbour[row, m, d], cell_shift[row, m, d] = place[target], [v // 2 for v in moved]
                 near[row, m, d] = (place[target] - m) * block + shift
-            choices = [((-1, 0) if s else (0, 1)) if b and c else (0,) for b, c, s in zip(bits, coarsened, offset, strict=True)]
+            choices = [
+                ((-1, 0) if s else (0, 1)) if b and c else (0,) for b, c, s in zip(bits, coarsened, offset, strict=True)
+            ]
             cell = list(itertools.product(*choices))
             corners[row, m] = len(cell)
             for j, c in enumerate(cell):
@@ -153,4 +155,6 @@ def layout(levels: tuple[Level, ...], periodic: tuple[bool, ...], galerkin: bool
         vectors[ROWS] = allocate(3**dim * int(finest[BLOCK] + 2 * finest[START]))
         vectors[PRODUCT] = allocate((len(half) + 1) * int(finest[SIZE]))
     places = np.array([place.get(q, 0) for q in range(8)])
-    return Layout(table, near, neighbour, cell_shift, half, places, flips, home, corners, corner, weight, end, vectors, top + 64)
+    return Layout(
+        table, near, neighbour, cell_shift, half, places, flips, home, corners, corner, weight, end, vectors, top + 64
+    )

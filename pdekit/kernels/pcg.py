@@ -15,8 +15,8 @@ from pdekit.kernels.extension import extend_field, extend_network, open_small_ri
 from pdekit.kernels.fused import BREAKDOWN, CONVERGED, INCONSISTENT, MAX_ITERATIONS, NOT_FINITE, STAGNATED
 from pdekit.kernels.islands import Islands, find_islands, no_islands
 from pdekit.kernels.layout import BLOCKS, Layout, layout
-from pdekit.kernels.plan import GALERKIN_JUMP, periodic_extension, plan_levels, rounded_ratios
-from pdekit.kernels.survey import FINITE, GROUND, JUMP, MEAN, SINK, survey
+from pdekit.kernels.plan import GALERKIN_CONTRAST, periodic_extension, plan_levels, rounded_ratios
+from pdekit.kernels.survey import CONTRAST, FINITE, GROUND, MEAN, SINK, survey
 
 __all__ = ["BREAKDOWN", "CONVERGED", "INCONSISTENT", "MAX_ITERATIONS", "NOT_FINITE", "STAGNATED", "PCGResult", "solve"]
 
@@ -157,12 +157,17 @@ def choose(
     """Layout, coarsening, whether singular and whether finite, from one sample's numbers alone."""
     pad = 3 - len(shape)
     facts = np.empty(12)
-    survey(sample, has_sink, (1,) * pad + shape, (False,) * pad + periodic, pad, GALERKIN_JUMP[len(shape)], facts)
+    survey(sample, has_sink, (1,) * pad + shape, (False,) * pad + periodic, pad, facts)
     if not facts[FINITE]:
-        return layout(plan_levels(shape, periodic, ((False, False),) * len(shape), (1.0,) * len(shape)), periodic, False), "averaged", False, False
+        return (
+            layout(plan_levels(shape, periodic, ((False, False),) * len(shape), (1.0,) * len(shape)), periodic, False),
+            "averaged",
+            False,
+            False,
+        )
     grounded = tuple((facts[GROUND + 2 * k] > 0, facts[GROUND + 2 * k + 1] > 0) for k in range(pad, 3))
     singular = not any(a or b for a, b in grounded) and not facts[SINK] > 0
-    kind = coarsening if coarsening != "auto" else ("galerkin" if facts[JUMP] else "averaged")
+    kind = coarsening if coarsening != "auto" else ("galerkin" if facts[CONTRAST] > GALERKIN_CONTRAST else "averaged")
     ratios = rounded_ratios(facts[MEAN + pad : MEAN + 3])
     return _layout_for(shape, periodic, grounded, ratios, kind == "galerkin"), kind, singular, True
 

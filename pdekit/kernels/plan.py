@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["GALERKIN_JUMP", "Extension", "Level", "periodic_extension", "plan_levels", "rounded_ratios"]
+__all__ = ["GALERKIN_CONTRAST", "Extension", "Level", "periodic_extension", "plan_levels", "rounded_ratios"]
 
 SMALLEST_RING = 3  # a periodic axis of three points or fewer is not halved
 DENSE_UNKNOWNS = 36  # a lattice as small as this is solved directly
 WEAK_AXIS = 0.3  # an axis is halved if its mean conductance is at least this share of the largest
-# "auto" takes Galerkin coarsening where a conductance is more than this many times the next one along its axis. Below,
-# averaged coarsening needs some more iterations but less time.
-GALERKIN_JUMP = {2: 20.0, 3: 60.0}
+GALERKIN_CONTRAST = 20.0
+"""Where conductances along an axis differ by more than this, "auto" takes Galerkin coarsening.
+
+Averaged coarsening may need less time beyond it, but its iterations grow; and a rule on neighbouring conductances would
+choose differently on a finer grid.
+"""
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,12 @@ from numba import uint64
 
 from pdekit.kernels.compile import jit
 
-__all__ = ["FINITE", "GROUND", "JUMP", "MEAN", "SINK", "survey"]
+__all__ = ["CONTRAST", "FINITE", "GROUND", "MEAN", "SINK", "survey"]
 
 # entries of the result: mean conductance by axis, ground below and above by axis, whether the sink is anywhere
-# positive, whether a conductance is more than `jump` times the next one along its axis, whether everything is finite
-MEAN, GROUND, SINK, JUMP, FINITE = 0, 3, 9, 10, 11
-
-
-@jit
-def jumps(a, low, high, n, jump):
-    """How many of n neighbouring pairs of conductances, from positions low and high on, differ too much."""
-    p, q = uint64(low), uint64(high)
-    count = 0
-    for k in range(uint64(n)):
-        count += 1 if (a[p + k] > jump * a[q + k]) or (a[q + k] > jump * a[p + k]) else 0
-    return count
+# positive, ratio of the largest to the least conductance between points along an axis (worst axis), whether
+# everything is finite
+MEAN, GROUND, SINK, CONTRAST, FINITE = 0, 3, 9, 10, 11
 
 
 @jit
@@ -32,11 +23,11 @@ def total(a, start, n):
 
 
 @jit
-def survey(arrays, has_sink, shape, periodic, first_axis, jump, out):
+def survey(arrays, has_sink, shape, periodic, first_axis, out):
     """Fill `out` (12 numbers) from the conductances by axis and the sink, flat, in natural order."""
     for k in range(12):
         out[k] = 0.0
-    out[FINITE] = 1.0
+    out[CONTRAST], out[FINITE] = 1.0, 1.0
     for axis in range(first_axis, 3):
         face = arrays[axis]
         n = shape[axis]
@@ -47,14 +38,17 @@ def survey(arrays, has_sink, shape, periodic, first_axis, jump, out):
             elif k > axis:
                 inner *= shape[k]
         sum_, below, above = total(face, 0, face.shape[0]), 0.0, 0.0
+        low, high = np.inf, 0.0
         for i in range(outer):
             start = i * (n + 1) * inner
             below += total(face, start, inner)
             above += total(face, start + n * inner, inner)
-            # from the first link between points to the last one, each with the next
-            if jumps(face, start + inner, start + 2 * inner, (n - 2) * inner, jump) > 0:
-                out[JUMP] = 1.0
+            first = uint64(start + inner)
+            for k in range(uint64((n - 1) * inner)):
+                low, high = min(low, face[first + k]), max(high, face[first + k])
         out[MEAN + axis] = sum_ / face.shape[0]
+        if high > 0.0:
+            out[CONTRAST] = max(out[CONTRAST], high / low if low > 0.0 else np.inf)
         if not np.isfinite(sum_):
             out[FINITE] = 0.0
         if not periodic[axis]:

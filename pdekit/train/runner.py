@@ -307,6 +307,7 @@ def _quiet() -> Iterator[None]:
 
 NOISE = (
     r".*does not have many workers.*",
+    r".*is smaller than the logging interval.*",
     r".*Experiment logs directory .* exists and is not empty.*",
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",

@@ -14,15 +14,12 @@ from pdekit.solvers.preconditioners.multigrid import Multigrid
 
 __all__ = ["FusedCG", "fits"]
 
-_TINY = 36
-
 
 def fits(A: Stencil, preconditioner: Multigrid) -> bool:
-    """Whether the kernel can solve with this matrix and preconditioner; tiny lattices have no hierarchy to run on."""
+    """Whether the kernel can solve with this matrix and preconditioner."""
     return (
         preconditioner.use_kernels is not False
         and len(A.lattice) in (2, 3)
-        and math.prod(A.lattice) > _TINY
         and A.dtype == torch.float64
         and A.device.type == "cpu"
     )

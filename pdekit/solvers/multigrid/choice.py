@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pdekit.kernels.plan import GALERKIN_JUMP, Level, plan_levels
+from pdekit.kernels.plan import GALERKIN_CONTRAST, Level, plan_levels
 
 __all__ = ["Choice", "choose", "is_fake"]
 
@@ -52,16 +52,18 @@ def choose(faces: Sequence[Tensor], sink: Tensor | None, periodic: Sequence[bool
         if periodic[k]:
             low, high = torch.zeros_like(low), torch.zeros_like(high)
         ground = ground + low + high
-        count = max(face.shape[axis] - 3, 0)  # neighbouring pairs of links between points
-        one, next_ = face.narrow(axis, min(1, shape[k]), count), face.narrow(axis, min(2, shape[k]), count)
-        jump = GALERKIN_JUMP[dim]
-        jumps = ((one > jump * next_) | (next_ > jump * one)).flatten(1).any(1)
-        facts += [face.flatten(1).mean(1), low, high, jumps.to(low.dtype)]
+        between = face.narrow(axis, 1, shape[k] - 1).flatten(1)
+        if between.shape[1]:
+            least, most = between.amin(1), between.amax(1)
+            contrast = torch.where(most > 0, most / least, 1)
+        else:
+            contrast = torch.ones_like(low)
+        facts += [face.flatten(1).mean(1), low, high, contrast]
     facts.append(ground if sink is None else ground + sink.flatten(1).sum(1))
     choices = []
     for row in torch.stack(facts, 1).tolist():
-        means, lows, highs, jumps = (row[i : 4 * dim : 4] for i in range(4))
+        means, lows, highs, contrasts = (row[i : 4 * dim : 4] for i in range(4))
         grounded = [(a > 0, b > 0) for a, b in zip(lows, highs, strict=True)]
-        galerkin = any(jumps) if coarsening == "auto" else coarsening == "galerkin"
+        galerkin = max(contrasts) > GALERKIN_CONTRAST if coarsening == "auto" else coarsening == "galerkin"
         choices.append(Choice(plan_levels(shape, periodic, grounded, means), galerkin, not row[-1] > 0))
     return choices

@@ -38,9 +38,7 @@ def corners(p: Offset, level: Level) -> list[Offset]:
     return list(itertools.product(*around))
 
 
-def interpolation(
-    couplings: dict[Offset, Tensor], diagonal: Tensor, level: Level, periodic: Sequence[bool]
-) -> Weights:
+def interpolation(couplings: dict[Offset, Tensor], diagonal: Tensor, level: Level, periodic: Sequence[bool]) -> Weights:
     """Interpolation weights from the operator (Dendy's black-box multigrid).
 
     A fine point between coarse ones solves its own equation, with the couplings across the axes it interpolates along

@@ -61,9 +61,7 @@ class Hierarchy:
             if galerkin:
                 weights = interpolation(here.couplings, diagonal, level, periodic)
                 here.weights = weights
-                couplings, diagonal = product(
-                    here.couplings, diagonal, level, plan[i + 1].shape, periodic, weights
-                )
+                couplings, diagonal = product(here.couplings, diagonal, level, plan[i + 1].shape, periodic, weights)
             else:
                 faces, sink = averaged(faces, sink, level, periodic)
                 couplings, diagonal = _network(faces, sink, periodic)

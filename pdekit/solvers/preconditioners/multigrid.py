@@ -34,9 +34,9 @@ class Multigrid(Preconditioner):
     Args:
         coarsening: "averaged" keeps five- or seven-point stencils on all levels (conductances in series, averaged
             across) and interpolates linearly: the cheapest for mild contrast. "galerkin" takes the interpolation from
-            the operator and the coarse operators from Galerkin products: for any contrast. "auto" takes "galerkin"
-            for those matrices of the batch in which a conductance is more than 20 times (3-D: 60 times) the next one
-            along its axis.
+            the operator and the coarse operators from Galerkin products: for any contrast; in 3-D it also moves islands
+            of high conductance as a whole. "auto" takes "galerkin" for those matrices of the batch whose conductances
+            along an axis differ by more than a factor of 20.
         use_kernels: compiled kernels (float64 on the CPU) or tensor operations; None takes kernels where they fit.
 
     Example:
@@ -148,7 +148,7 @@ class _Cycle(LinearOperator):
 
     @abstractmethod
     def coarsening(self) -> tuple[str, ...]:
-        """"averaged" or "galerkin", for each network."""
+        """ "averaged" or "galerkin", for each network."""
 
     @abstractmethod
     def level_shapes(self) -> list[tuple[int, ...]]:
