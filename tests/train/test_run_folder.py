@@ -10,7 +10,7 @@ import torch
 import yaml
 
 import pdekit
-from pdekit.core.errors import ConfigError
+from pdekit.core.errors import ConfigError, InputError
 from pdekit.train.config import load_config
 from pdekit.train.operator_learning import OperatorLearning
 from pdekit.train.report import Report
@@ -117,6 +117,30 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(finished, tmp_path, monkey
     assert resumed.test_rel_l2 == report.test_rel_l2
     assert (tmp_path / "cut" / "batches.csv").read_bytes() == (out / "batches.csv").read_bytes()
     assert (tmp_path / "cut" / "logs" / "metrics-part-1.csv").is_file()
+
+
+def test_killed_before_the_report_and_resumed_ends_alike(tmp_path):
+    run(tiny(tmp_path / "run", schedule=None), say=lambda line: None)
+    kept = {name: (tmp_path / "run" / name).read_bytes() for name in ("batches.csv", "model/weights.safetensors")}
+    (tmp_path / "run" / "report.json").unlink()
+    run(tiny(tmp_path / "run", schedule=None), resume=True, say=lambda line: None)
+    assert kept == {name: (tmp_path / "run" / name).read_bytes() for name in kept}
+    longer = run(tiny(tmp_path / "run", schedule=None, **{"trainer.max_steps": 14}), resume=True, say=lambda line: None)
+    assert longer.steps == 14
+    assert (tmp_path / "run" / "batches.csv").read_bytes().startswith(kept["batches.csv"])
+
+
+def test_a_pickle_in_place_of_a_checkpoint_is_refused(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    run(tiny(tmp_path / "run", **{"evaluation.samples": 1}), say=lambda line: None)
+    (tmp_path / "run" / "report.json").unlink()
+    torch.save({"x": Bomb()}, tmp_path / "run" / "checkpoints" / "step-00000099.ckpt")
+    with pytest.raises(InputError, match=r"is a pickle"):
+        run(tiny(tmp_path / "run", **{"evaluation.samples": 1}), resume=True, say=lambda line: None)
+    assert not (tmp_path / "exploded").exists()
 
 
 def test_resume_refuses_another_configuration(finished):
