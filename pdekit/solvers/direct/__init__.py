@@ -1,1 +1,1 @@
-
+"""Methods without iterations: factorisations and transforms."""

@@ -1,1 +1,1 @@
-
+"""Krylov methods."""

@@ -1,1 +1,1 @@
-
+"""Matrices by what they do to vectors; the names of use are in pdekit.solvers."""

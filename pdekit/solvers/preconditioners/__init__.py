@@ -1,1 +1,1 @@
-
+"""Approximate inverses."""
