@@ -42,6 +42,7 @@ def measure(session: Session) -> None:
 
 
 def _compare(session: Session, points: int, count: int, seed: int) -> None:
+    session.say(f"{count} problems with {points} points a side, seed {seed} ...")
     family = darcy(points)
     inputs = family.draw(range(count), seed=seed, split="train")
     systems = _assembled(family, inputs)
