@@ -17,13 +17,15 @@ Array = Any  # np.ndarray or torch.Tensor: indexing by lists and arithmetic are 
 
 
 def _take(a: Array, index: Sequence[int], k: int, dim: int) -> Array:
-    return a[(..., list(index), *[slice(None)] * (dim - 1 - k))]
+    if isinstance(a, torch.Tensor):
+        return a.index_select(k - dim, torch.tensor(list(index)).to(a.device))
+    return np.take(a, list(index), axis=k - dim)
 
 
 def _along(values: Sequence[float], like: Array, k: int, dim: int) -> Array:
     shape = (-1, *[1] * (dim - 1 - k))
     if isinstance(like, torch.Tensor):
-        return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(shape)
+        return torch.tensor(values, dtype=like.dtype).to(like.device).reshape(shape)
     return np.asarray(values, dtype=like.dtype).reshape(shape)
 
 

@@ -1,6 +1,7 @@
 """Fused multigrid-preconditioned conjugate gradients on a lattice: one sample a thread, everything in one kernel."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pdekit.kernels import fused
 from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
 from pdekit.kernels.fused import BREAKDOWN, CONVERGED, INCONSISTENT, MAX_ITERATIONS, NOT_FINITE, STAGNATED
 from pdekit.kernels.islands import Islands, find_islands, no_islands
-from pdekit.kernels.layout import BLOCKS, Layout, layout
+from pdekit.kernels.layout import BLOCKS, COLUMNS, PERIODIC, Layout, N, layout
 from pdekit.kernels.plan import GALERKIN_CONTRAST, periodic_extension, plan_levels, rounded_ratios
 from pdekit.kernels.survey import CONTRAST, FINITE, GROUND, MEAN, SINK, survey
 
@@ -130,7 +131,7 @@ def solve(
 
 def flat(a: np.ndarray) -> np.ndarray:
     """(batch, everything else), contiguous and writable, as the kernels take it."""
-    return np.require(a, np.float64, ["C", "W"]).reshape(a.shape[0], -1)
+    return np.require(a, np.float64, ["C", "W"]).reshape(a.shape[0], math.prod(a.shape[1:]))
 
 
 def network(faces: Sequence[np.ndarray], sink: np.ndarray | None) -> list[np.ndarray]:
@@ -198,13 +199,26 @@ def for_each_sample(one: Callable[[int, dict], None], batch: int, threads: int |
 
 
 def _solve_extended(faces, sink, periodic, b, x0, extended, rtol, atol, max_iterations, coarsening, threads):
-    faces, sink = extend_network(faces, sink, extended)
+    """Solve on the lattice with dummy points; the residual that counts is the original lattice's."""
     result = solve(
-        faces, sink, periodic, extend_field(b, extended), None if x0 is None else extend_field(x0, extended, True),
+        *extend_network(faces, sink, extended), periodic, extend_field(b, extended),
+        None if x0 is None else extend_field(x0, extended, interpolate=True),
         rtol=0.5 * rtol, atol=0.5 * atol, max_iterations=max_iterations, coarsening=coarsening, threads=threads,
     )  # fmt: skip
-    x = restrict_field(result.x, extended)
-    if result.singular.any():
-        mean = x.reshape(len(x), -1).mean(1)
-        x[result.singular] -= mean[result.singular].reshape(-1, *[1] * (x.ndim - 1))
-    return result._replace(x=x)
+    x, residual, reason = restrict_field(result.x, extended), result.residual.copy(), result.reason.copy()
+    lattice = np.zeros(COLUMNS, dtype=np.int64)
+    pad = 3 - len(periodic)
+    lattice[N : N + 3] = (1,) * pad + b.shape[1:]
+    lattice[PERIODIC + pad : PERIODIC + 3] = periodic
+    lattice[BLOCKS] = 2 ** len(periodic)
+    arrays, rhs, solution = network(faces, sink), flat(b), flat(x)
+    out = np.empty(rhs.shape[1])
+    for i in range(len(x)):
+        if result.singular[i]:
+            solution[i] -= solution[i].mean()
+        sample = tuple(a[i if len(a) > 1 else 0] for a in arrays)
+        residual[i] = fused.true_residual(sample, sink is not None, rhs[i], solution[i], out, lattice)
+        if reason[i] == CONVERGED and residual[i] > max(rtol * np.linalg.norm(rhs[i]), atol):
+            reason[i] = STAGNATED
+        result.history[result.iterations[i], i] = residual[i]
+    return result._replace(x=solution.reshape(b.shape), residual=residual, reason=reason)

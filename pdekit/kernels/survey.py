@@ -7,8 +7,8 @@ from pdekit.kernels.compile import jit
 
 __all__ = ["CONTRAST", "FINITE", "GROUND", "MEAN", "SINK", "survey"]
 
-# entries of the result: mean conductance by axis, ground below and above by axis, whether the sink is anywhere
-# positive, ratio of the largest to the least conductance between points along an axis (worst axis), whether
+# entries of the result: mean conductance by axis, ground below and above by axis, whether there is a sink,
+# ratio of the largest to the least conductance between points along an axis (worst axis), whether
 # everything is finite
 MEAN, GROUND, SINK, CONTRAST, FINITE = 0, 3, 9, 10, 11
 
@@ -19,6 +19,15 @@ def total(a, start, n):
     value = 0.0
     for k in range(uint64(n)):
         value += a[first + k]
+    return value
+
+
+@jit
+def magnitude(a, start, n):
+    first = uint64(start)
+    value = 0.0
+    for k in range(uint64(n)):
+        value += abs(a[first + k])
     return value
 
 
@@ -41,8 +50,8 @@ def survey(arrays, has_sink, shape, periodic, first_axis, out):
         low, high = np.inf, 0.0
         for i in range(outer):
             start = i * (n + 1) * inner
-            below += total(face, start, inner)
-            above += total(face, start + n * inner, inner)
+            below += magnitude(face, start, inner)
+            above += magnitude(face, start + n * inner, inner)
             first = uint64(start + inner)
             for k in range(uint64((n - 1) * inner)):
                 low, high = min(low, face[first + k]), max(high, face[first + k])
@@ -55,6 +64,6 @@ def survey(arrays, has_sink, shape, periodic, first_axis, out):
             out[GROUND + 2 * axis] = below
             out[GROUND + 2 * axis + 1] = above
     if has_sink:
-        out[SINK] = total(arrays[3], 0, arrays[3].shape[0])
+        out[SINK] = magnitude(arrays[3], 0, arrays[3].shape[0])
         if not np.isfinite(out[SINK]):
             out[FINITE] = 0.0

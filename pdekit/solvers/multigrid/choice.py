@@ -48,7 +48,7 @@ def choose(faces: Sequence[Tensor], sink: Tensor | None, periodic: Sequence[bool
     facts, ground = [], torch.zeros(batch, dtype=faces[0].dtype, device=faces[0].device)
     for k, face in enumerate(faces):
         axis = 1 + k
-        low, high = face.select(axis, 0).flatten(1).sum(1), face.select(axis, -1).flatten(1).sum(1)
+        low, high = face.select(axis, 0).flatten(1).abs().sum(1), face.select(axis, -1).flatten(1).abs().sum(1)
         if periodic[k]:
             low, high = torch.zeros_like(low), torch.zeros_like(high)
         ground = ground + low + high
@@ -59,7 +59,7 @@ def choose(faces: Sequence[Tensor], sink: Tensor | None, periodic: Sequence[bool
         else:
             contrast = torch.ones_like(low)
         facts += [face.flatten(1).mean(1), low, high, contrast]
-    facts.append(ground if sink is None else ground + sink.flatten(1).sum(1))
+    facts.append(ground if sink is None else ground + sink.flatten(1).abs().sum(1))
     choices = []
     for row in torch.stack(facts, 1).tolist():
         means, lows, highs, contrasts = (row[i : 4 * dim : 4] for i in range(4))

@@ -207,7 +207,7 @@ class _TensorCycle(_Cycle):
         self.groups: list[tuple[list[int] | None, Hierarchy]] = []
         for (plan, galerkin), members in groups.items():
             chosen = None if len(groups) == 1 else members
-            singular = torch.tensor([self.choices[i].singular for i in members], device=A.device)
+            singular = torch.tensor([self.choices[i].singular for i in members]).to(A.device)
             part = [face if chosen is None else face[members] for face in faces]
             part_sink = sink if sink is None or chosen is None else sink[members]
             self.groups.append((chosen, Hierarchy(part, part_sink, periodic, plan, galerkin, singular)))
