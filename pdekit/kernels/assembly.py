@@ -74,13 +74,14 @@ def invert_diagonal(w, t):
 
 
 @jit
-def assemble(arrays, starts, has_sink, w, t, place, flips):
+def assemble(arrays, starts, has_sink, w, t, place, flips, wide):
     """Level arrays from conductances in natural order: faces by axis, then the sink."""
     first_axis = 0 if t[BLOCKS] == 8 else 1
     for axis in range(first_axis, 3):
         couplings = t[COUPLINGS] + (axis - first_axis) * t[SIZE]
         assemble_axis(arrays[axis], starts[axis], w, t, place, axis, couplings, axis == first_axis)
-        wrap(w, couplings, t, flips)
+        if wide is not None:
+            wrap(w, couplings, t, flips)
     if has_sink:
         add_sink(arrays[3], starts[3], w, t, place)
     invert_diagonal(w, t)

@@ -17,7 +17,6 @@ from pdekit.kernels.lattice import (
     merge,
     neighbours,
     relax,
-    relax_homogeneous,
     residual,
     scale,
     split,
@@ -49,7 +48,7 @@ from pdekit.kernels.layout import (
     U,
 )  # fmt: skip
 
-RELAX, HOMOGENEOUS, NEIGHBOURS, RESIDUAL = range(4)
+RELAX, NEIGHBOURS, RESIDUAL = range(3)
 
 
 @jit
@@ -82,11 +81,9 @@ def sweep_block(w, t, near, half, wide, m, kind, u, f, out, scratch):
         s, n = begin, t[LENGTH]
         if kind == RELAX:
             relax(w, u + s, f + s, d + s, None, a + s, b + s, la, ua, lb, ub, n)
-        elif kind == HOMOGENEOUS:
-            relax_homogeneous(w, u + s, d + s, None, a + s, b + s, la, ua, lb, ub, n)
         elif kind == NEIGHBOURS:
             neighbours(w, out + s, u + s, None, a + s, b + s, la, ua, lb, ub, n)
-        else:
+        if wide is not None and kind == RESIDUAL:
             residual(w, out + s, u + s, f + s, c + s, None, a + s, b + s, la, ua, lb, ub, n)
     if wide is not None and t[OFFSETS] > 2:
         for first in range(0, t[LENGTH], CHUNK):
@@ -94,8 +91,6 @@ def sweep_block(w, t, near, half, wide, m, kind, u, f, out, scratch):
             gather(w, t, near, half, m, u, s, n, scratch)
             if kind == RELAX:
                 relax(w, u + s, f + s, d + s, scratch, a + s, b + s, la, ua, lb, ub, n)
-            elif kind == HOMOGENEOUS:
-                relax_homogeneous(w, u + s, d + s, scratch, a + s, b + s, la, ua, lb, ub, n)
             elif kind == NEIGHBOURS:
                 neighbours(w, out + s, u + s, scratch, a + s, b + s, la, ua, lb, ub, n)
             else:
@@ -103,8 +98,10 @@ def sweep_block(w, t, near, half, wide, m, kind, u, f, out, scratch):
 
 
 @jit
-def any_periodic(t):
-    return t[PERIODIC] + t[PERIODIC + 1] + t[PERIODIC + 2] > 0
+def refresh(w, array, t, flips, wide):
+    """Fill the ghosts of periodic axes, which the narrow variant does not have."""
+    if wide is not None and t[PERIODIC] + t[PERIODIC + 1] + t[PERIODIC + 2] > 0:
+        wrap(w, array, t, flips)
 
 
 @jit
@@ -114,8 +111,7 @@ def restrict(w, tables, level, blocks, wide):
     end, place = tables.end, tables.place
     t, c = tables.table[level], tables.table[level + 1]
     array, n = t[T], t[LENGTH]
-    if any_periodic(t):
-        wrap(w, array, t, flips[level])
+    refresh(w, array, t, flips[level], wide)
     for m in range(t[BLOCKS]):
         if home[level, m] == m and m >= blocks:
             fill(w, array + t[START] + m * t[BLOCK], 0.0, n)
@@ -199,7 +195,7 @@ def exchange(w, t, c, flips, home, place, fine, coarse, down):
 
 
 @jit
-def coarse_ghosts(w, t, level, end, home, flips):
+def coarse_ghosts(w, t, level, end, home, wide):
     """Values of the coarse points beyond the last, such that linear interpolation ends as it should."""
     for m in range(t[BLOCKS]):
         if home[level, m] != m:
@@ -207,10 +203,10 @@ def coarse_ghosts(w, t, level, end, home, flips):
         base = t[T] + t[START] + m * t[BLOCK]
         for axis in range(3):
             s = t[STRIDE + axis]
-            if t[COARSENED + axis] == 1 and t[PERIODIC + axis] == 1:
+            if wide is not None and t[COARSENED + axis] == 1 and t[PERIODIC + axis] == 1:
                 copy_layer(w, base, t, axis, t[R + axis] * s, 0)
                 copy_layer(w, base, t, axis, -s, (t[R + axis] - 1) * s)
-            elif end[level, axis] > 0.0:
+            if end[level, axis] > 0.0:
                 coarse = (t[N + axis] - t[OFFSET + axis] + 1) // 2
                 copy_layer(w, base, t, axis, coarse * s, (coarse - 1) * s)
                 factor = 2.0 * end[level, axis] - 1.0
@@ -232,7 +228,7 @@ def prolong(w, tables, level, blocks, target_array, add, wide):
             fill(w, t[T] + t[START] + m * t[BLOCK], 0.0, t[LENGTH])
     exchange(w, t, c, flips[level], home[level], place, t[T], c[U], False)
     n = t[LENGTH]
-    coarse_ghosts(w, t, level, end, home, flips)
+    coarse_ghosts(w, t, level, end, home, wide)
     for m in range(blocks):
         target = target_array + t[START] + m * t[BLOCK]
         source = t[T] + t[START] + home[level, m] * t[BLOCK]
@@ -267,7 +263,7 @@ def dense_inverse(w, tables, singular, wide):
         unit[column] = 1.0
         fill(w, t[U], 0.0, t[SIZE])
         split(unit, 0, t[N + 1] * t[N + 2], t[N + 2], 1, w, t[U], t, place)
-        wrap(w, t[U], t, tables.flips[last])
+        refresh(w, t[U], t, tables.flips[last], wide)
         for m in range(t[BLOCKS]):
             sweep_block(
                 w, t, tables.near[last], tables.half, wide, m, NEIGHBOURS, t[U], t[F], t[T], tables.vectors[SCRATCH]
@@ -340,38 +336,32 @@ def solve_coarsest(w, tables):
 def descend(w, tables, level, wide, islands):
     """Relax from zero, restrict the residual."""
     t, near, half, flips = tables.table[level], tables.near[level], tables.half, tables.flips[level]
-    scratch, blocks, ring = tables.vectors[SCRATCH], t[BLOCKS], any_periodic(t)
+    scratch, blocks = tables.vectors[SCRATCH], t[BLOCKS]
     red = blocks // 2
     u, f, n = t[U], t[F], t[LENGTH]
+    if wide is not None:
+        fill(w, u, 0.0, t[SIZE])
+    active = blocks
     if wide is None or t[OFFSETS] <= 3:
-        if ring:
-            fill(w, u, 0.0, t[SIZE])
         for m in range(red):
             s = t[START] + m * t[BLOCK]
             scale(w, u + s, f + s, t[INVERSE] + s, n)
-        if ring:
-            wrap(w, u, t, flips)
+        refresh(w, u, t, flips, wide)
         for m in range(red, blocks):
             sweep_block(w, t, near, half, wide, m, RELAX, u, f, u, scratch)
-        if ring:
-            wrap(w, u, t, flips)
-    else:
-        fill(w, u, 0.0, t[SIZE])
+        refresh(w, u, t, flips, wide)
+        if wide is None or not (t[COUPLED] or (level == 0 and islands.points.shape[0] > 0)):
+            active = red  # black points have just been relaxed; they leave no residual
+            for m in range(red):
+                sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, f, t[T], scratch)
+    if wide is not None and t[OFFSETS] > 3:
         for m in range(blocks):
             sweep_block(w, t, near, half, wide, m, RELAX, u, f, u, scratch)
-            if ring:
-                wrap(w, u, t, flips)
-    moves = level == 0 and islands.points.shape[0] > 0
-    if moves:
-        move_islands(w, t, near, u, f, islands)
-        if ring:
-            wrap(w, u, t, flips)
-    if (wide is None or t[OFFSETS] <= 3) and not t[COUPLED] and not moves:
-        active = red
-        for m in range(red):
-            sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, f, t[T], scratch)
-    else:
-        active = blocks
+            refresh(w, u, t, flips, wide)
+    if wide is not None and active == blocks:
+        if level == 0 and islands.points.shape[0] > 0:
+            move_islands(w, t, near, u, f, islands)
+            refresh(w, u, t, flips, wide)
         for m in range(blocks):
             sweep_block(w, t, near, half, wide, m, RESIDUAL, u, f, t[T], scratch)
     restrict(w, tables, level, active, wide)
@@ -381,29 +371,30 @@ def descend(w, tables, level, wide, islands):
 def ascend(w, tables, level, wide, islands):
     """Add the coarse correction, relax in the opposite order."""
     t, near, half, flips = tables.table[level], tables.near[level], tables.half, tables.flips[level]
-    scratch, blocks, ring = tables.vectors[SCRATCH], t[BLOCKS], any_periodic(t)
+    scratch, blocks = tables.vectors[SCRATCH], t[BLOCKS]
     u, f = t[U], t[F]
-    two_colours = wide is None or t[OFFSETS] <= 3
-    moves = level == 0 and islands.points.shape[0] > 0
-    prolong(w, tables, level, blocks // 2 if two_colours and not t[COUPLED] and not moves else blocks, u, True, wide)
-    if ring:
-        wrap(w, u, t, flips)
-    if moves:
-        move_islands(w, t, near, u, f, islands)
-        if ring:
-            wrap(w, u, t, flips)
-    if two_colours:
-        for colour in range(2):
-            for m in range(blocks // 2):
-                # within a coupled colour all blocks must see the values from before: the ghosts do that
-                sweep_block(w, t, near, half, wide, m + (blocks // 2 if colour == 0 else 0), RELAX, u, f, u, scratch)
-            if ring:
-                wrap(w, u, t, flips)
+    active = blocks // 2  # black points are relaxed next and need no correction
+    if wide is not None:
+        moves = level == 0 and islands.points.shape[0] > 0
+        if t[OFFSETS] > 3 or t[COUPLED] or moves:
+            active = blocks
+        prolong(w, tables, level, active, u, True, wide)
+        refresh(w, u, t, flips, wide)
+        if moves:
+            move_islands(w, t, near, u, f, islands)
+            refresh(w, u, t, flips, wide)
     else:
+        prolong(w, tables, level, active, u, True, wide)
+    if wide is None or t[OFFSETS] <= 3:
+        for turn in range(blocks):  # black, then red; within a coupled colour the ghosts hold the values from before
+            m = (turn + blocks // 2) % blocks
+            sweep_block(w, t, near, half, wide, m, RELAX, u, f, u, scratch)
+            if turn == blocks // 2 - 1 or turn == blocks - 1:
+                refresh(w, u, t, flips, wide)
+    if wide is not None and t[OFFSETS] > 3:
         for m in range(blocks - 1, -1, -1):
             sweep_block(w, t, near, half, wide, m, RELAX, u, f, u, scratch)
-            if ring:
-                wrap(w, u, t, flips)
+            refresh(w, u, t, flips, wide)
 
 
 @jit

@@ -6,24 +6,23 @@ from numba import uint64
 from pdekit.kernels.assembly import assemble, coarsen_array
 from pdekit.kernels.compile import jit
 from pdekit.kernels.cycle import (
-    HOMOGENEOUS,
     NEIGHBOURS,
     RELAX,
     RESIDUAL,
-    any_periodic,
     ascend,
     dense_inverse,
     descend,
     direction_index,
     gather,
     prolong,
+    refresh,
     restrict,
     solve_coarsest,
     sweep_block,
 )  # fmt: skip
 from pdekit.kernels.galerkin import interpolation, product
 from pdekit.kernels.islands import move_islands
-from pdekit.kernels.lattice import direction, fill, merge, relax_and_dot, split, step, wrap
+from pdekit.kernels.lattice import direction, fill, finite, merge, relax_and_dot, split, step
 from pdekit.kernels.layout import (
     BLOCK,
     BLOCKS,
@@ -70,23 +69,27 @@ def setup(arrays, has_sink, w, tables, singular, wide):
     spares = (tables.vectors[SPARE], tables.vectors[SPARE_NEXT])
     old, new = tables.vectors[NATURAL], tables.vectors[NATURAL_NEXT]
     starts = (0, 0, 0, 0)
-    assemble(arrays, starts, has_sink, w, finest, place, tables.flips[0])
-    if wide is not None and finest[WEIGHTS] > 0:
-        for level in range(tables.table.shape[0] - 1):
+    levels = tables.table.shape[0]
+    galerkin = False
+    if wide is not None:
+        galerkin = finest[WEIGHTS] > 0
+    for level in range(1 if galerkin else levels):
+        t = tables.table[level]
+        if level > 0:
+            n0, n1, n2 = t[N], t[N + 1], t[N + 2]
+            s1 = new + ((n0 + 1) * n1 * n2 if first_axis == 0 else 0)
+            s2 = s1 + n0 * (n1 + 1) * n2
+            coarse = (new, s1, s2, s2 + n0 * n1 * (n2 + 1))
+            fine, end = tables.table[level - 1], tables.end[level - 1]
+            for axis in range(first_axis, 4 if has_sink else 3):
+                coarsen_array(arrays[axis], starts[axis], w, coarse[axis], spares, fine, end, axis)
+            arrays, starts = (w, w, w, w), coarse
+            old, new = new, old
+        assemble(arrays, starts, has_sink, w, t, place, tables.flips[level], wide)
+    if wide is not None and galerkin:
+        for level in range(levels - 1):
             interpolation(w, tables, level)
             product(w, tables, level)
-        return dense_inverse(w, tables, singular, wide)
-    for level in range(tables.table.shape[0] - 1):
-        t, c = tables.table[level], tables.table[level + 1]
-        n0, n1, n2 = c[N], c[N + 1], c[N + 2]
-        s1 = new + ((n0 + 1) * n1 * n2 if first_axis == 0 else 0)
-        s2 = s1 + n0 * (n1 + 1) * n2
-        coarse = (new, s1, s2, s2 + n0 * n1 * (n2 + 1))
-        for axis in range(first_axis, 4 if has_sink else 3):
-            coarsen_array(arrays[axis], starts[axis], w, coarse[axis], spares, t, tables.end[level], axis)
-        arrays, starts = (w, w, w, w), coarse
-        assemble(arrays, starts, has_sink, w, c, place, tables.flips[level + 1])
-        old, new = new, old
     return dense_inverse(w, tables, singular, wide)
 
 
@@ -142,9 +145,11 @@ def norm(x):
 
 
 @jit
-def clear_ghosts(w, array, t, first):
+def clear_ghosts(w, array, t, wide):
     """Zero the pads of the black blocks, which periodic couplings fill."""
-    for m in range(first, t[BLOCKS]):
+    if wide is None or t[PERIODIC] + t[PERIODIC + 1] + t[PERIODIC + 2] == 0:
+        return
+    for m in range(t[BLOCKS] // 2, t[BLOCKS]):
         base = array + t[START] + m * t[BLOCK]
         for c0 in range(t[R] + 2 if t[N] > 1 else t[R]):
             for c1 in range(t[R + 1] + 2):
@@ -158,39 +163,36 @@ def clear_ghosts(w, array, t, first):
 def precondition_black(w, tables, wide, islands):
     """One V-cycle on residuals that vanish on red points; z in U, its image's diagonal part in G; returns z . r."""
     t, near, half, flips = tables.table[0], tables.near[0], tables.half, tables.flips[0]
-    blocks, red, ring = t[BLOCKS], t[BLOCKS] // 2, any_periodic(t)
+    blocks, red = t[BLOCKS], t[BLOCKS] // 2
     u, r, g, scratch = t[U], tables.vectors[RES], tables.vectors[G], tables.vectors[SCRATCH]
     n, d = t[LENGTH], t[INVERSE]
     last = tables.table.shape[0] - 1
     # z = r / diagonal on black points is in U already
-    moves = islands.points.shape[0] > 0
-    if moves:
-        for m in range(red):
-            fill(w, u + t[START] + m * t[BLOCK], 0.0, n)
-    if ring:
-        wrap(w, u, t, flips)
-    if moves:
-        move_islands(w, t, near, u, r, islands)
-        if ring:
-            wrap(w, u, t, flips)
-        for m in range(blocks):
-            sweep_block(w, t, near, half, wide, m, RESIDUAL, u, r, t[T], scratch)
-    else:
-        for m in range(red):
-            sweep_block(w, t, near, half, wide, m, NEIGHBOURS, u, r, t[T], scratch)
-    restrict(w, tables, 0, blocks if moves else red, wide)
+    moves = False
+    if wide is not None:
+        moves = islands.points.shape[0] > 0
+        if moves:
+            for m in range(red):
+                fill(w, u + t[START] + m * t[BLOCK], 0.0, n)
+        refresh(w, u, t, flips, wide)
+        if moves:
+            move_islands(w, t, near, u, r, islands)
+            refresh(w, u, t, flips, wide)
+    active = blocks if moves else red
+    for m in range(active):
+        kind = RESIDUAL if moves else NEIGHBOURS
+        sweep_block(w, t, near, half, wide, m, kind, u, r, t[T], scratch)
+    restrict(w, tables, 0, active, wide)
     for level in range(1, last):
         descend(w, tables, level, wide, islands)
     solve_coarsest(w, tables)
     for level in range(last - 1, 0, -1):
         ascend(w, tables, level, wide, islands)
-    prolong(w, tables, 0, blocks if moves else red, u, moves, wide)
-    if ring:
-        wrap(w, u, t, flips)
-    if moves:
+    prolong(w, tables, 0, active, u, moves, wide)
+    refresh(w, u, t, flips, wide)
+    if wide is not None and moves:
         move_islands(w, t, near, u, r, islands)
-        if ring:
-            wrap(w, u, t, flips)
+        refresh(w, u, t, flips, wide)
     dot = 0.0
     a, b = t[COUPLINGS], t[COUPLINGS] + t[SIZE]
     for m in range(red, blocks):
@@ -204,12 +206,10 @@ def precondition_black(w, tables, wide, islands):
                 s, count = t[START] + m * t[BLOCK] + first, min(CHUNK, n - first)
                 gather(w, t, near, half, m, u, s, count, scratch)
                 dot += relax_and_dot(w, u + s, r + s, g + s, d + s, scratch, a + s, b + s, la, ua, lb, ub, count)
-    if ring:
-        wrap(w, u, t, flips)
-    for m in range(red):
-        sweep_block(w, t, near, half, wide, m, HOMOGENEOUS, u, r, u, scratch)
-    if ring:
-        wrap(w, u, t, flips)
+    refresh(w, u, t, flips, wide)
+    for m in range(red):  # the residual is zero there
+        sweep_block(w, t, near, half, wide, m, RELAX, u, r, u, scratch)
+    refresh(w, u, t, flips, wide)
     return dot
 
 
@@ -221,8 +221,7 @@ def new_direction(w, tables, wide, beta):
         tables.vectors[P], tables.vectors[Q], t[U], tables.vectors[G], tables.vectors[SCRATCH],
     )  # fmt: skip
     a, b, n = t[COUPLINGS], t[COUPLINGS] + t[SIZE], t[LENGTH]
-    if any_periodic(t):
-        clear_ghosts(w, u, t, t[BLOCKS] // 2)
+    clear_ghosts(w, u, t, wide)
     dot = 0.0
     for m in range(t[BLOCKS] // 2, t[BLOCKS]):
         la, ua = near[m, direction_index(half, 0, -1)], near[m, direction_index(half, 0, 1)]
@@ -235,23 +234,20 @@ def new_direction(w, tables, wide, beta):
                 s, count = t[START] + m * t[BLOCK] + first, min(CHUNK, n - first)
                 gather(w, t, near, half, m, u, s, count, scratch)
                 dot += direction(w, p + s, q + s, u + s, g + s, beta, scratch, a + s, b + s, la, ua, lb, ub, count)
-    if any_periodic(t):
-        clear_ghosts(w, q, t, t[BLOCKS] // 2)
+    clear_ghosts(w, q, t, wide)
     return dot
 
 
 @jit
 def eliminate_red(w, tables, wide, x, b, into_residual):
-    """x solves the red equations, given its black values; optionally RES = black residual; leaves x in U too."""
+    """x solves the red equations, given its black values; optionally RES = black residual."""
     t, near, half, flips = tables.table[0], tables.near[0], tables.half, tables.flips[0]
     red, blocks, n, scratch = t[BLOCKS] // 2, t[BLOCKS], t[LENGTH], tables.vectors[SCRATCH]
-    if any_periodic(t):
-        wrap(w, x, t, flips)
+    refresh(w, x, t, flips, wide)
     for m in range(red):
         sweep_block(w, t, near, half, wide, m, RELAX, x, b, x, scratch)
     if into_residual:
-        if any_periodic(t):
-            wrap(w, x, t, flips)
+        refresh(w, x, t, flips, wide)
         r = tables.vectors[RES]
         for m in range(red, blocks):
             s = t[START] + m * t[BLOCK]
@@ -259,15 +255,57 @@ def eliminate_red(w, tables, wide, x, b, into_residual):
             o, f, y, d = uint64(r + s), uint64(b + s), uint64(x + s), uint64(t[INVERSE] + s)
             for k in range(uint64(n)):
                 w[o + k] = w[o + k] + w[f + k] - (w[y + k] / w[d + k] if w[d + k] > 0.0 else 0.0)
-        if any_periodic(t):
-            clear_ghosts(w, r, t, red)
+        clear_ghosts(w, r, t, wide)
 
 
 @jit
-def solve_directly(arrays, has_sink, b, x, work, w, tables, singular, target, true, max_iterations, history):
+def centre(x):
+    """Subtract the mean."""
+    mean = 0.0
+    for k in range(x.shape[0]):
+        mean += x[k]
+    mean /= x.shape[0]
+    for k in range(x.shape[0]):
+        x[k] -= mean
+
+
+@jit
+def start(arrays, has_sink, b, x, work, tables, singular, rtol, atol, history):
+    """What decides before the first step: a reason (or -1), the tolerance, its part for b without mean, the mean, and
+    the norm of the residual, which is left in `work`."""
+    size = b.shape[0]
+    b_norm = norm(b)
+    if b_norm == 0.0:
+        for k in range(size):
+            x[k] = 0.0
+        history[0] = 0.0
+        return CONVERGED, 0.0, 0.0, 0.0, 0.0
+    target = max(rtol * b_norm, atol)
+    goal, mean = target, 0.0
+    true = true_residual(arrays, has_sink, b, x, work, tables.table[0])
+    history[0] = true
+    if not (finite(true) and finite(b_norm)):
+        return NOT_FINITE, target, goal, mean, np.nan
+    if singular:
+        for k in range(size):
+            mean += b[k]
+        mean /= size
+        shift = abs(mean) * np.sqrt(size)
+        if shift > max(target, ROUNDING * b_norm):
+            return INCONSISTENT, target, goal, mean, true
+        goal = np.sqrt(max(target * target - shift * shift, (0.1 * target) ** 2))
+    return (CONVERGED if true <= target else -1), target, goal, mean, true
+
+
+@jit
+def refine_directly(arrays, has_sink, b, x, w, tables, singular, rtol, atol, max_iterations, history):
     """A lattice that is its own coarsest level: the dense inverse, with iterative refinement."""
     t, place = tables.table[0], tables.place
     n1, n2 = t[N + 1], t[N + 2]
+    work = np.empty(b.shape[0])
+    reason, target, _, _, true = start(arrays, has_sink, b, x, work, tables, singular, rtol, atol, history)
+    if reason >= 0:
+        return reason, 0, true
     iterations = 0
     previous = np.inf
     while true > target:
@@ -286,20 +324,9 @@ def solve_directly(arrays, has_sink, b, x, work, w, tables, singular, target, tr
         true = true_residual(arrays, has_sink, b, x, work, t)
         iterations += 1
         history[iterations] = true
-        if not np.isfinite(true):
+        if not finite(true):
             return NOT_FINITE, iterations, true
     return CONVERGED, iterations, true
-
-
-@jit
-def centre(x):
-    """Subtract the mean."""
-    mean = 0.0
-    for k in range(x.shape[0]):
-        mean += x[k]
-    mean /= x.shape[0]
-    for k in range(x.shape[0]):
-        x[k] -= mean
 
 
 @jit
@@ -316,36 +343,15 @@ def conjugate_gradients(
     run = (blocks - red - 1) * t[BLOCK] + length
     work = np.empty(size)
 
-    b_norm = norm(b)
-    if b_norm == 0.0:
-        for k in range(size):
-            x[k] = 0.0
-        history[0] = 0.0
-        return CONVERGED, 0, 0.0
-    if not np.isfinite(b_norm):
-        return NOT_FINITE, 0, np.nan
-    target = max(rtol * b_norm, atol)
-    mean = 0.0
-    if singular:
-        for k in range(size):
-            mean += b[k]
-        mean /= size
-        shift = abs(mean) * np.sqrt(size)
-        if shift > max(target, ROUNDING * b_norm):
-            return INCONSISTENT, 0, true_residual(arrays, has_sink, b, x, work, t)
-    goal = np.sqrt(max(target * target - mean * mean * size, (0.1 * target) ** 2)) if singular else target
-    true = true_residual(arrays, has_sink, b, x, work, t)
-    history[0] = true
-    if not np.isfinite(true):
-        return NOT_FINITE, 0, true
-    if tables.table.shape[0] == 1:
-        return solve_directly(arrays, has_sink, b, x, work, w, tables, singular, target, true, max_iterations, history)
-    split(b, 0, n1 * n2, n2, 1, w, bs, t, place)
+    reason, target, goal, mean, true = start(
+        arrays, has_sink, b, x, work, tables, singular, rtol, atol, history
+    )  # fmt: skip
+    if reason >= 0:
+        return reason, 0, true
     split(x, 0, n1 * n2, n2, 1, w, xs, t, place)
-    if singular and mean != 0.0:
-        for k in range(size):
-            work[k] = b[k] - mean
-        split(work, 0, n1 * n2, n2, 1, w, bs, t, place)
+    for k in range(size):
+        work[k] = b[k] - mean
+    split(work, 0, n1 * n2, n2, 1, w, bs, t, place)
     iterations = 0
     previous = np.inf
     misses = 0
@@ -372,13 +378,13 @@ def conjugate_gradients(
                 break  # rounding grows, as it does in a null space: go on from the true residual
             new_rho = precondition_black(w, tables, wide, islands)
             if not new_rho > 0.0:
-                reason = BREAKDOWN if np.isfinite(new_rho) else NOT_FINITE
+                reason = BREAKDOWN if finite(new_rho) else NOT_FINITE
                 break
             beta = new_rho / rho if rho > 0.0 else 0.0
             rho = new_rho
             pq = new_direction(w, tables, wide, beta)
             if not pq > 0.0:
-                reason = BREAKDOWN if np.isfinite(pq) else NOT_FINITE
+                reason = BREAKDOWN if finite(pq) else NOT_FINITE
                 break
             rr = step(
                 w, xs + black, p + black, r + black, q + black, t[U] + black, t[INVERSE] + black, rho / pq, run
@@ -392,7 +398,7 @@ def conjugate_gradients(
             centre(x)
         true = true_residual(arrays, has_sink, b, x, work, t)
         history[iterations] = true
-        if not np.isfinite(true):
+        if not finite(true):
             return NOT_FINITE, iterations, true
         # Near the limit of rounding the products lose their signs: that is stagnation, found at the next turn.
         if reason != CONVERGED and true > max(target, 1e-10 * history[0]):

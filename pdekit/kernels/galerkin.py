@@ -10,7 +10,7 @@ from numba import uint64
 
 from pdekit.kernels.assembly import invert_diagonal
 from pdekit.kernels.compile import jit
-from pdekit.kernels.cycle import any_periodic, direction_index, exchange
+from pdekit.kernels.cycle import direction_index, exchange
 from pdekit.kernels.lattice import add1, copy_layer, fill, wrap
 from pdekit.kernels.layout import (
     BLOCK,
@@ -111,9 +111,8 @@ def interpolation(w, tables, level):
                     c = corner_index(tables, level, m, cells[0] + v[0], cells[1] + v[1], cells[2] + v[2])
                     theirs = t[WEIGHTS] + (weight[other] + k) * t[SIZE] + s + near[m, d]
                     add_product3(w, weights + c * t[SIZE], coupling, inverse, theirs, n)
-            if any_periodic(t):
-                for j in range(corners[m]):
-                    wrap(w, weights - s + j * t[SIZE], t, flips)
+            for j in range(corners[m]):
+                wrap(w, weights - s + j * t[SIZE], t, flips)
 
 
 @jit
@@ -185,6 +184,6 @@ def product(w, tables, level):
     for j in range(-1, c[OFFSETS]):
         target = c[INVERSE] if j < 0 else c[COUPLINGS] + j * c[SIZE]
         exchange(w, t, c, flips, home, tables.place, out + (j + 1) * t[SIZE], target, True)
-        if j >= 0 and any_periodic(c):
+        if j >= 0:
             wrap(w, target, c, tables.flips[level + 1])
     invert_diagonal(w, c)

@@ -1,5 +1,6 @@
 """Compiled loops over the blocks of one lattice (see `pdekit.kernels.layout`)."""
 
+import numpy as np
 from numba import uint64
 
 from pdekit.kernels.compile import jit
@@ -28,19 +29,6 @@ def relax(w, u, f, inverse, extra, a, b, la, ua, lb, ub, n):
     x0, x1, y0, y1 = uint64(u + la), uint64(u + ua), uint64(u + lb), uint64(u + ub)
     for k in range(uint64(n)):
         s = w[g + k] + w[a0 + k] * w[x0 + k] + w[a1 + k] * w[x1 + k] + w[b0 + k] * w[y0 + k] + w[b1 + k] * w[y1 + k]
-        if extra is not None:
-            s += w[e + k]
-        w[o + k] = w[d + k] * s
-
-
-@jit
-def relax_homogeneous(w, u, inverse, extra, a, b, la, ua, lb, ub, n):
-    """u = neighbours / diagonal."""
-    o, d, e = uint64(u), uint64(inverse), uint64(0 if extra is None else extra)
-    a0, a1, b0, b1 = uint64(a), uint64(a + ua), uint64(b), uint64(b + ub)
-    x0, x1, y0, y1 = uint64(u + la), uint64(u + ua), uint64(u + lb), uint64(u + ub)
-    for k in range(uint64(n)):
-        s = w[a0 + k] * w[x0 + k] + w[a1 + k] * w[x1 + k] + w[b0 + k] * w[y0 + k] + w[b1 + k] * w[y1 + k]
         if extra is not None:
             s += w[e + k]
         w[o + k] = w[d + k] * s
@@ -125,6 +113,12 @@ def gather_more(w, out, u, a, la, ua, n):
         w[o + k] += w[a0 + k] * w[x0 + k] + w[a1 + k] * w[x1 + k]
 
 
+@jit
+def finite(x):
+    """Whether x is neither infinite nor NaN; np.isfinite tests x - x, which reassociation may fold to zero."""
+    return abs(x) < np.inf
+
+
 # -- plain vector loops ----------------------------------------------------------------------------------------------
 
 
@@ -187,16 +181,6 @@ def add_product(w, out, x, y, n):
     o, a, b = uint64(out), uint64(x), uint64(y)
     for k in range(uint64(n)):
         w[o + k] += w[a + k] * w[b + k]
-
-
-@jit
-def set_product4(w, out, x, y, a, b, c, d, va, vb, vc, vd, n):
-    """out += the sum of four products of weights (y + va, ..) with moved copies of x."""
-    o = uint64(out)
-    p, q, r, s = uint64(x + a), uint64(x + b), uint64(x + c), uint64(x + d)
-    e, f, g, h = uint64(y + va), uint64(y + vb), uint64(y + vc), uint64(y + vd)
-    for k in range(uint64(n)):
-        w[o + k] += (w[e + k] * w[p + k] + w[f + k] * w[q + k]) + (w[g + k] * w[r + k] + w[h + k] * w[s + k])
 
 
 # -- ghosts, and the way in and out ----------------------------------------------------------------------------------

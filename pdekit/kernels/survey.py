@@ -4,6 +4,7 @@ import numpy as np
 from numba import uint64
 
 from pdekit.kernels.compile import jit
+from pdekit.kernels.lattice import finite
 
 __all__ = ["CONTRAST", "FINITE", "GROUND", "MEAN", "SINK", "survey"]
 
@@ -58,12 +59,12 @@ def survey(arrays, has_sink, shape, periodic, first_axis, out):
         out[MEAN + axis] = sum_ / face.shape[0]
         if high > 0.0:
             out[CONTRAST] = max(out[CONTRAST], high / low if low > 0.0 else np.inf)
-        if not np.isfinite(sum_):
+        if not finite(sum_):
             out[FINITE] = 0.0
         if not periodic[axis]:
             out[GROUND + 2 * axis] = below
             out[GROUND + 2 * axis + 1] = above
     if has_sink:
         out[SINK] = magnitude(arrays[3], 0, arrays[3].shape[0])
-        if not np.isfinite(out[SINK]):
+        if not finite(out[SINK]):
             out[FINITE] = 0.0

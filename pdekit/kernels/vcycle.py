@@ -9,7 +9,7 @@ from pdekit.kernels.cycle import vcycle
 from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
 from pdekit.kernels.lattice import merge, split
 from pdekit.kernels.layout import F, N, U
-from pdekit.kernels.pcg import choose, flat, for_each_sample, islands_of, network, workspace
+from pdekit.kernels.pcg import choose, flat, for_each_sample, islands_of, network, variant, workspace
 from pdekit.kernels.plan import periodic_extension
 
 __all__ = ["CompiledCycle"]
@@ -48,7 +48,7 @@ class CompiledCycle:
             sample = tuple(a[i if len(a) > 1 else 0] for a in arrays)
             tables, kind, singular, finite = choose(sample, sink is not None, self.shape, periodic, coarsening)
             w = workspace(tables)
-            wide = None if len(self.shape) == 2 and kind == "averaged" else 0
+            wide = variant(self.shape, periodic, kind)
             sound = finite and fused.setup(sample, sink is not None, w, tables, singular, wide)
             islands = islands_of(sample, sink is not None, tables, kind)
             self.samples[i] = (w, tables, wide, kind, sound, islands)
