@@ -27,9 +27,9 @@ def jit(function: Callable) -> Any:
         compiled = njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # "no locator available": neither the package nor the user's cache folder is writable
         return njit(**_OPTIONS)(function)
-    file = getattr(compiled._cache, "_cache_file", None)
-    if hasattr(file, "_source_stamp"):
-        file._source_stamp = _stamp()
+    cache: Any = getattr(compiled, "_cache", None)
+    if hasattr(getattr(cache, "_cache_file", None), "_source_stamp"):
+        cache._cache_file._source_stamp = _stamp()
     return compiled
 
 

@@ -6,19 +6,12 @@ from numba import uint64
 from pdekit.kernels.assembly import assemble, coarsen_array
 from pdekit.kernels.compile import jit
 from pdekit.kernels.cycle import (
-    NEIGHBOURS,
-    RELAX,
-    RESIDUAL,
     ascend,
     dense_inverse,
     descend,
-    direction_index,
-    gather,
     prolong,
-    refresh,
     restrict,
     solve_coarsest,
-    sweep_block,
 )  # fmt: skip
 from pdekit.kernels.galerkin import interpolation, product
 from pdekit.kernels.islands import move_islands
@@ -53,6 +46,8 @@ from pdekit.kernels.layout import (
     U,
     X,
 )  # fmt: skip
+from pdekit.kernels.natural import centre, norm, true_residual
+from pdekit.kernels.sweep import NEIGHBOURS, RELAX, RESIDUAL, direction_index, gather, refresh, sweep_block
 
 CONVERGED, MAX_ITERATIONS, STAGNATED, BREAKDOWN, NOT_FINITE, INCONSISTENT = range(6)
 ROUNDING = 1e-14  # a mean this small, relative to b, is no inconsistency
@@ -91,57 +86,6 @@ def setup(arrays, has_sink, w, tables, singular, wide):
             interpolation(w, tables, level)
             product(w, tables, level)
     return dense_inverse(w, tables, singular, wide)
-
-
-@jit
-def add_flow(face, x, out, outer, n, inner, periodic):
-    """out -= what flows out of each point along one axis; arrays are (outer, n (+ 1 for face), inner)."""
-    for i in range(outer):
-        for j in range(n + 1):
-            e = uint64((i * (n + 1) + j) * inner)
-            high, low = uint64((i * n + j) * inner), uint64((i * n + j - 1) * inner)
-            if j == 0 or j == n:
-                if periodic:
-                    low, high = uint64((i * n + n - 1) * inner), uint64(i * n * inner)
-                    if j == 0:
-                        for k in range(uint64(inner)):
-                            out[high + k] -= face[e + k] * (x[high + k] - x[low + k])
-                    else:
-                        for k in range(uint64(inner)):
-                            out[low + k] -= face[e + k] * (x[low + k] - x[high + k])
-                elif j == 0:
-                    for k in range(uint64(inner)):
-                        out[high + k] -= face[e + k] * x[high + k]
-                else:
-                    for k in range(uint64(inner)):
-                        out[low + k] -= face[e + k] * x[low + k]
-            else:
-                for k in range(uint64(inner)):
-                    flow = face[e + k] * (x[high + k] - x[low + k])
-                    out[high + k] -= flow
-                    out[low + k] += flow
-
-
-@jit
-def true_residual(arrays, has_sink, b, x, out, t):
-    """out = b - A x in natural order, from the conductances as given; returns its norm."""
-    n0, n1, n2 = t[N], t[N + 1], t[N + 2]
-    sink = arrays[3]
-    for k in range(b.shape[0]):
-        out[k] = b[k] - sink[k] * x[k] if has_sink else b[k]
-    for axis in range(0 if t[BLOCKS] == 8 else 1, 3):
-        outer = 1 if axis == 0 else (n0 if axis == 1 else n0 * n1)
-        inner = n1 * n2 if axis == 0 else (n2 if axis == 1 else 1)
-        add_flow(arrays[axis], x, out, outer, t[N + axis], inner, t[PERIODIC + axis] == 1)
-    return norm(out)
-
-
-@jit
-def norm(x):
-    total = 0.0
-    for k in range(x.shape[0]):
-        total += x[k] * x[k]
-    return np.sqrt(total)
 
 
 @jit
@@ -256,17 +200,6 @@ def eliminate_red(w, tables, wide, x, b, into_residual):
             for k in range(uint64(n)):
                 w[o + k] = w[o + k] + w[f + k] - (w[y + k] / w[d + k] if w[d + k] > 0.0 else 0.0)
         clear_ghosts(w, r, t, wide)
-
-
-@jit
-def centre(x):
-    """Subtract the mean."""
-    mean = 0.0
-    for k in range(x.shape[0]):
-        mean += x[k]
-    mean /= x.shape[0]
-    for k in range(x.shape[0]):
-        x[k] -= mean
 
 
 @jit

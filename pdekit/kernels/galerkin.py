@@ -10,7 +10,7 @@ from numba import uint64
 
 from pdekit.kernels.assembly import invert_diagonal
 from pdekit.kernels.compile import jit
-from pdekit.kernels.cycle import direction_index, exchange
+from pdekit.kernels.cycle import exchange
 from pdekit.kernels.lattice import add1, copy_layer, fill, wrap
 from pdekit.kernels.layout import (
     BLOCK,
@@ -31,6 +31,7 @@ from pdekit.kernels.layout import (
     R,
     T,
 )  # fmt: skip
+from pdekit.kernels.sweep import direction_index
 
 
 @jit

@@ -174,7 +174,7 @@ def choose(
     grounded = tuple((facts[GROUND + 2 * k] > 0, facts[GROUND + 2 * k + 1] > 0) for k in range(pad, 3))
     singular = not any(a or b for a, b in grounded) and not facts[SINK] > 0
     kind = coarsening if coarsening != "auto" else ("galerkin" if facts[CONTRAST] > GALERKIN_CONTRAST else "averaged")
-    ratios = rounded_ratios(facts[MEAN + pad : MEAN + 3])
+    ratios = rounded_ratios(facts[MEAN + pad : MEAN + 3].tolist())
     return _layout_for(shape, periodic, grounded, ratios, kind == "galerkin"), kind, singular, True
 
 

@@ -74,13 +74,13 @@ def interpolation(couplings: dict[Offset, Tensor], diagonal: Tensor, level: Leve
                 else:
                     towards[along] = towards[along] + value if along in towards else value
         inverse = _inverse(own)
-        row: dict[Offset, Tensor | None] = {c: torch.zeros_like(own) for c in corners(p, level)}
+        row: dict[Offset, Tensor] = {c: torch.zeros_like(own) for c in corners(p, level)}
         for along, value in towards.items():
             parity, cell = neighbour(p, along)
             for corner, theirs in weights[parity].items():
                 part = value * inverse if theirs is None else value * inverse * moved(theirs, cell, counts, periodic)
                 row[_add(cell, corner)] = row[_add(cell, corner)] + part
-        weights[p] = row
+        weights[p] = {**row}
     return weights
 
 
@@ -102,7 +102,7 @@ def product(
             continue
         # Rows of A P: couplings of these points to coarse values, by distance in cells (in points on kept axes).
         rows: dict[Offset, Tensor] = {}
-        entries = [(zero, points(diagonal, p))]
+        entries: list[tuple[Offset, Tensor]] = [(zero, points(diagonal, p))]
         for offset, coupling in couplings.items():
             entries.append((offset, -select(coupling, p, offset, counts)))
             entries.append((negative(offset), -select(coupling, p, zero, counts)))

@@ -91,6 +91,7 @@ class Hierarchy:
         return e.clone()
 
     def _move_islands(self, u: Tensor, f: Tensor) -> None:
+        assert self.islands is not None
         finest = self.levels[0]
         inner(u, finest.shape).add_(self.islands.correction(f - finest.matvec(u)))
         wrap(u, finest.periodic)
@@ -101,7 +102,7 @@ def _network(
 ) -> tuple[dict[Offset, Tensor], Tensor]:
     """Couplings between points (the ground's left out) and the diagonal."""
     dim = len(faces)
-    diagonal = 0 if sink is None else sink
+    diagonal = torch.zeros((), dtype=faces[0].dtype, device=faces[0].device) if sink is None else sink
     couplings = {}
     for k, (face, o) in enumerate(zip(faces, half_offsets(dim, False), strict=True)):
         axis = k - dim
