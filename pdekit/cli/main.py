@@ -94,6 +94,9 @@ def _report(error: Exception) -> int:
         where = f" ({error.filename})" if error.filename else ""
         _say(f"error: {error.strerror or error}{where}")
         return 2
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # NumPy's, torch's
+        _say(f"error: there is not enough memory ({error}); use fewer points, samples or channels.")
+        return 2
     _say(f"error: unforeseen {type(error).__name__}: {error}\n  Run again with --traceback to see where it came from.")
     return 1
 

@@ -70,13 +70,20 @@ def refuse_existing(paths: list[str | None], overwrite: bool) -> None:
     """Refuse to write over what is there, before any work is done.
 
     Raises:
-        ConfigError: a file exists and ``overwrite`` is not set.
+        ConfigError: no name, a file that exists while ``overwrite`` is not set, something that is no file, or one name
+            for two files.
     """
-    for path in paths:
-        if path is not None and Path(path).exists() and not overwrite:
-            from pdekit.core.errors import ConfigError
+    from pdekit.core.errors import ConfigError
 
+    given = [Path(path) for path in paths if path is not None]
+    for path in given:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is a {'folder' if path.is_dir() else 'device'}; expected the name of a file.")
+        if path.exists() and not overwrite:
             raise ConfigError(f"{path} exists; choose another name, or pass --overwrite to replace it.")
+    for place, path in enumerate(given):
+        if path.resolve() in [other.resolve() for other in given[:place]]:
+            raise ConfigError(f"{path} is named for two different files; choose two names.")
 
 
 def read_array(path: str) -> Any:
@@ -92,6 +99,8 @@ def read_array(path: str) -> Any:
 
     try:
         array = np.load(path, allow_pickle=False)
+    except MemoryError as error:
+        raise ConfigError(f"{path} claims to hold more than the memory does ({error}).") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, EOFError) as error:

@@ -1,6 +1,7 @@
 """``pdekit solve``: one problem, from arrays of one's own or drawn at random."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
@@ -13,6 +14,8 @@ __all__ = ["parser", "run"]
 
 FAMILIES = ("darcy", "poisson")
 SIDES = ("left", "right", "bottom", "top", "back", "front", "all")
+ALL = -1
+"""Stands for every axis of the grid."""
 
 
 def parser() -> ArgumentParser:
@@ -59,7 +62,7 @@ def run(arguments: Namespace) -> int:
     from pdekit.core.patience import patience
     from pdekit.solvers import NotConverged
 
-    refuse_existing([arguments.out, arguments.plot], arguments.overwrite)
+    _check_files(arguments)
     if not arguments.rtol > 0:
         raise ConfigError(f"--rtol {arguments.rtol}: expected a number greater than 0.")
     method = _method(arguments.method)
@@ -84,6 +87,24 @@ def run(arguments: Namespace) -> int:
         plot.save(plot.plot_fields(fields, family.schema.domain), arguments.plot)
         print(f"drawn in {arguments.plot}")
     return 0
+
+
+def _check_files(arguments: Namespace) -> None:
+    """Refuse, before any work is done, names that cannot be used.
+
+    Raises:
+        ConfigError: an empty name, an output that would replace an input, or as :func:`refuse_existing`.
+    """
+    from pdekit.core.errors import ConfigError
+
+    for option in ("coefficient", "source", "out", "plot"):
+        if arguments[option] == "":
+            raise ConfigError(f"--{option} is empty; expected a name. (Is a variable of the shell not set?)")
+    refuse_existing([arguments.out, arguments.plot], arguments.overwrite)
+    inputs = [Path(name).resolve() for name in (arguments.coefficient, arguments.source) if name is not None]
+    for option in ("out", "plot"):
+        if arguments[option] is not None and Path(arguments[option]).resolve() in inputs:
+            raise ConfigError(f"--{option} {arguments[option]} would replace an input; choose another name.")
 
 
 def _problem(arguments: Namespace) -> tuple[Any, Any]:
@@ -132,9 +153,14 @@ def _shape(arguments: Namespace, *arrays: Any) -> tuple[int, ...]:
 
 
 def _grid(shape: tuple[int, ...], open_axes: set[int]) -> Any:
+    from pdekit.core.errors import ConfigError
+    from pdekit.domain import SIDES as PAIRS
     from pdekit.domain import Grid
 
-    return Grid(shape, closed=tuple(axis not in open_axes for axis in range(len(shape))))
+    for axis in sorted(open_axes):
+        if axis >= len(shape):
+            raise ConfigError(f"--boundary.{PAIRS[axis][0]} periodic: the grid has {len(shape)} axes only.")
+    return Grid(shape, closed=tuple(not {axis, ALL} & open_axes for axis in range(len(shape))))
 
 
 def _boundaries(arguments: Namespace) -> tuple[list[Any], set[int]]:
@@ -146,7 +172,7 @@ def _boundaries(arguments: Namespace) -> tuple[list[Any], set[int]]:
     for side in SIDES:
         words = arguments[f"boundary.{side}"]
         if words == ["periodic"]:
-            open_axes |= {axis for axis, pair in enumerate(PAIRS) if side in pair or side == "all"}
+            open_axes |= {ALL} if side == "all" else {axis for axis, pair in enumerate(PAIRS) if side in pair}
         elif words:
             found.append(Boundary(side, *_condition(side, words)))
     return found, open_axes

@@ -147,3 +147,29 @@ def test_nothing_is_overwritten_unasked(folder, capsys):
     assert (folder / "kept.h5").read_text() == "precious"
     assert main(["solve", *words, "--overwrite"]) == 0
     assert len(read("kept.h5")) == 1
+
+
+def test_names_that_cannot_be_used(folder, capsys):
+    """Refused before any work: nothing is solved, and nothing that was there is touched."""
+    coefficient()
+    before = (folder / "a.npy").read_bytes()
+    own = ["darcy", "--coefficient", "a.npy", "--overwrite"]
+    assert "would replace an input" in complaint([*own, "--out", "a.npy"], capsys)
+    assert "would replace an input" in complaint([*own, "--plot", "./a.npy"], capsys)
+    assert "named for two different files" in complaint([*own, "--out", "s.png", "--plot", "s.png"], capsys)
+    assert "is a folder" in complaint([*own, "--out", "."], capsys)
+    assert "is a device" in complaint([*own, "--out", "/dev/null"], capsys)
+    assert "--coefficient is empty" in complaint(["darcy", "--coefficient", ""], capsys)
+    assert "the grid has 2 axes only" in complaint([*own, "--boundary.back", "periodic"], capsys)
+    assert (folder / "a.npy").read_bytes() == before
+    assert [path.name for path in folder.iterdir()] == ["a.npy"]
+
+
+def test_a_file_that_claims_more_than_the_memory_holds(folder, capsys):
+    with open("forged.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f8", "fortran_order": False, "shape": (99_999_999, 99_999_999)}
+        )
+    assert "forged.npy claims to hold more than the memory does" in complaint(
+        ["darcy", "--coefficient", "forged.npy"], capsys
+    )
