@@ -1,6 +1,6 @@
 """What every floor needs: errors, argument checks, counter-based randomness."""
 
-from pdekit.core.checks import check_finite, check_positive, check_shape
+from pdekit.core.checks import as_real, check_finite, check_positive, check_shape
 from pdekit.core.errors import ConfigError, InputError, MissingPeer, PdekitError, did_you_mean
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "InputError",
     "MissingPeer",
     "PdekitError",
+    "as_real",
     "check_finite",
     "check_positive",
     "check_shape",

@@ -1,17 +1,39 @@
 """Argument checks whose messages name the culprit and its index."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
 
-__all__ = ["check_finite", "check_positive", "check_shape", "first_index"]
+__all__ = ["as_real", "check_finite", "check_positive", "check_shape", "first_index"]
 
 
 def first_index(mask: Shaped[Tensor, "..."]) -> tuple[int, ...]:
     """The index of the first True entry of ``mask``, in row-major order."""
     return tuple(int(i) for i in torch.nonzero(mask)[0])
+
+
+def as_real(name: str, values: Any) -> Shaped[Tensor, "..."]:
+    """A tensor of real numbers from a tensor, an array or nested sequences.
+
+    Args:
+        name: what they are called in the message.
+        values: of any numeric type.
+
+    Raises:
+        InputError: they are no numbers, or complex.
+    """
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = f"{type(values).__name__} of type {values.dtype}" if hasattr(values, "dtype") else type(values).__name__
+        raise InputError(f"{name} is a {kind}; expected a tensor or an array of real numbers.") from error
+    if tensor.is_complex():
+        raise InputError(f"{name} is complex; expected real entries.")
+    return tensor
 
 
 def check_finite(name: str, values: Shaped[Tensor, "..."]) -> None:

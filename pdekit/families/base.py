@@ -1,5 +1,6 @@
 """What every family of problems offers."""
 
+import operator
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -10,7 +11,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from pdekit.core.checks import check_finite, check_positive, check_shape
+from pdekit.core.checks import as_real, check_finite, check_positive, check_shape
+from pdekit.core.errors import InputError
 from pdekit.core.random import Keys
 from pdekit.domain import Boundary, Grid
 from pdekit.families.memory import bytes_of
@@ -61,7 +63,10 @@ class Family(Source):
         Raises:
             InputError: a negative or fractional index, a seed out of range.
         """
-        numbers = [int(index) for index in indices]
+        try:
+            numbers = [operator.index(index) for index in indices]
+        except TypeError:
+            raise InputError(f"indices are {indices!r}; expected a sequence of integers, such as range(64).") from None
         keys = Keys(seed, split, numbers, attempt)
         drawn = {name: field.sample(keys.named(name), self.grid) for name, field in self.random_fields().items()}
         return Inputs(self.schema, drawn, Identity(seed, split, torch.tensor(numbers, dtype=torch.int64), attempt))
@@ -153,7 +158,9 @@ class Family(Source):
         """A user's own fields as inputs, checked, with one leading batch axis, in float64."""
         checked = {}
         for name, values in given.items():
-            tensor = torch.as_tensor(values)
+            tensor = as_real(name, values)
+            if tensor.dtype == torch.bool:
+                raise InputError(f"{name} has the type {tensor.dtype}; expected real numbers.")
             check_shape(name, tensor, self.grid.shape)
             (check_positive if name in positive else check_finite)(name, tensor)
             tensor = tensor.unsqueeze(0) if tensor.ndim == self.grid.dim else tensor

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from math import inf
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ __all__ = ["solve"]
 
 _IMBALANCE = 1e-11
 """Part of ||b|| outside the range of a singular matrix that counts as rounding."""
+
+_SMALLEST = 1e-140
+"""Norm of a right-hand side other than 0 below which residuals of rtol 1e-14 could not be measured any more."""
 
 
 def solve(
@@ -69,20 +73,25 @@ def solve(
         >>> solve(A, np.ones(3)).x
         array([1.5, 2. , 1.5])
     """
-    if not (rtol >= 0 and atol >= 0 and rtol + atol > 0):
-        raise InputError(f"rtol={rtol}, atol={atol}; expected numbers of at least 0, one of them greater.")
+    _check_tolerances(rtol, atol)
+    if not isinstance(method, Method | Prepared):
+        given = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
+        raise InputError(f"method is {given}; expected an object such as Auto(), Direct() or CG(Jacobi()).")
     began = time.perf_counter()
     operator = as_operator(A)
     for place, values in enumerate(operator.values):
         check_finite(f"A.values[{place}]" if len(operator.values) > 1 else "A", values)
     right = as_vector("b", b, operator)
     check_finite("b", right)
+    _check_scale(right.detach(), atol)
     batch = torch.broadcast_shapes(right.shape[:-1], operator.batch_shape)
     right = right.expand(*batch, right.shape[-1])
     start = None
     if x0 is not None:
         start = as_vector("x0", x0, operator).detach()
         check_finite("x0", start)
+        if start.ndim > right.ndim or torch.broadcast_shapes(start.shape, right.shape) != right.shape:
+            raise InputError(f"x0 has shape {tuple(start.shape)}, and the systems are {tuple(right.shape)}.")
         start = start.expand(right.shape)
     nullspace = _balanced(operator, right.detach())
     prepared, setup_seconds = _prepared(method, operator)
@@ -98,6 +107,31 @@ def solve(
     if throw and not bool(solution.converged.all()):
         raise NotConverged(solution)
     return solution
+
+
+def _check_tolerances(rtol: float, atol: float) -> None:
+    try:
+        sound = 0 <= rtol < inf and 0 <= atol < inf and rtol + atol > 0
+    except TypeError:
+        sound = False
+    if not sound:
+        raise InputError(f"rtol={rtol!r}, atol={atol!r}; expected finite numbers of at least 0, one of them greater.")
+
+
+def _check_scale(b: Float[Tensor, "*batch n"], atol: float) -> None:
+    """Refuse right-hand sides so small that their norms, sums of squares, would vanish: they would pass as solved."""
+    if b.numel() == 0 or atol >= _SMALLEST:
+        return
+    norm = torch.linalg.vector_norm(b, dim=-1)
+    if bool((norm >= _SMALLEST).all()):
+        return
+    lost = (norm < _SMALLEST) & (b != 0).any(-1)
+    if bool(lost.any()):
+        where = first_index(lost)
+        raise InputError(
+            f"b{list(where) or ''} has entries of at most {float(b[where].abs().max()):.1e}, whose squares are below "
+            f"what float64 holds; scale b (and then x) by a constant, to a norm above {_SMALLEST:g}."
+        )
 
 
 @torch.no_grad()

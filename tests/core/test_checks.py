@@ -1,9 +1,10 @@
 """Checks whose messages name the culprit."""
 
+import numpy as np
 import pytest
 import torch
 
-from pdekit.core import InputError, check_finite, check_positive, check_shape, did_you_mean
+from pdekit.core import InputError, as_real, check_finite, check_positive, check_shape, did_you_mean
 
 
 def test_finite_and_positive_pass_and_name_the_first_culprit():
@@ -36,3 +37,9 @@ def test_shapes():
 def test_nearest_name():
     assert did_you_mean("Dracy", ["Poisson", "Darcy"]) == "Did you mean Darcy? Known: Darcy, Poisson."
     assert did_you_mean("xyz", ["b", "a"]) == "Known: a, b."
+
+
+@pytest.mark.parametrize("values", [None, "x", np.array([1.0, None]), np.array(["a"]), torch.ones(2) * 1j, object()])
+def test_what_is_no_array_of_real_numbers_is_named(values):
+    with pytest.raises(InputError, match=r"b is .*expected"):
+        as_real("b", values)

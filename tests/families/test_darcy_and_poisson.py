@@ -240,3 +240,17 @@ family: {class_path: pdekit.families.Darcy, init_args: {grid: {shape: [64, 64]},
   low: 3, high: 12}}, boundaries: [{where: left, kind: neumann}]}}"""
     family = parser.instantiate(parser.parse_string(text)).family
     assert family == Darcy(Grid((64, 64)), TWO_MATERIALS, boundaries=[Boundary("left", "neumann")])
+
+
+@pytest.mark.parametrize("indices", [[0.5], 3, None, ["a"], torch.tensor([0.5])])
+def test_indices_that_are_no_integers_are_refused(indices):
+    family = Darcy(Grid((9, 9)), Constant(1.0))
+    with pytest.raises(InputError, match="expected a sequence of integers"):
+        family.draw(indices, seed=0)
+
+
+@pytest.mark.parametrize("kind", [bool, complex, object])
+def test_own_fields_of_the_wrong_type_are_refused(kind):
+    family = Darcy(Grid((9, 9)), Constant(1.0))
+    with pytest.raises(InputError, match=r"coefficient .*expected"):
+        family.inputs_from(np.ones((9, 9), dtype=kind))

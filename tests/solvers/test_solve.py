@@ -279,3 +279,33 @@ def test_stencils_of_two_kinds_in_one_batch():
     faces[1, 0] = faces[1, -1] = 0
     with pytest.raises(InputError, match=r"matrix \[1\] of the batch leads nowhere to the ground"):
         solve(Stencil([faces]), torch.ones(5))
+
+
+@pytest.mark.parametrize("method", [Direct(), CG()])
+def test_a_right_hand_side_whose_squares_vanish_is_refused(method):
+    """||b||^2 underflows to 0 below 1e-162: x = 0 would pass as the solution. The part that is exactly 0 is fine."""
+    A = np.array([[2.0, 1.0], [1.0, 3.0]])
+    b = np.array([[1.0, 2.0], [0.0, 0.0]])
+    with pytest.raises(InputError, match=r"b\[0\] has entries of at most 2.0e-165.*scale b"):
+        solve(A, b * 1e-165, method)
+    x = solve(A, b * 1e-135, method, rtol=1e-12).x * 1e135
+    assert np.abs(x - np.linalg.solve(A, b.T).T).max() < 1e-12
+    assert (solve(A, b * 1e-165, method, atol=1.0).residual <= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"A": None}, "A is a NoneType"),
+        ({"b": "x"}, "b is a str"),
+        ({"b": scipy.sparse.csr_array(np.ones((1, 2)))}, "b is sparse"),
+        ({"rtol": "1e-8"}, "rtol='1e-8'"),
+        ({"rtol": float("inf")}, "rtol=inf"),
+        ({"method": "CG"}, "method is 'CG'"),
+        ({"method": CG}, "method is the class CG"),
+        ({"x0": np.ones((2, 2))}, r"x0 has shape \(2, 2\)"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(given, message):
+    with pytest.raises(InputError, match=message):
+        solve(**{"A": np.eye(2), "b": np.ones(2), **given})

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from pdekit.core.checks import as_real
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.dense import DenseMatrix
@@ -29,14 +30,12 @@ def as_operator(A: MatrixLike) -> LinearOperator:
         return A.with_values([values.to(torch.float64) for values in A.values])
     if isinstance(A, scipy.sparse.sparray | scipy.sparse.spmatrix):
         return SparseMatrix.from_scipy(A)
-    dense = torch.as_tensor(A)
+    dense = as_real("A", A)
     if dense.layout != torch.strided:
         raise InputError(
             f"A is a torch tensor of layout {dense.layout}; expected an operator, a SciPy sparse matrix or a dense "
             "array. SparseMatrix(indptr, indices, entries) takes the parts of a CSR tensor."
         )
-    if dense.is_complex():
-        raise InputError("A is complex; expected real entries.")
     return DenseMatrix(dense.to(torch.float64))
 
 
@@ -47,9 +46,9 @@ def as_vector(name: str, b: VectorLike, A: LinearOperator) -> Tensor:
         InputError: complex, or of a shape that does not go with ``A``.
     """
     n = A.shape[0]
-    values = torch.as_tensor(b)
-    if values.is_complex():
-        raise InputError(f"{name} is complex; expected real entries.")
+    if scipy.sparse.issparse(b):
+        raise InputError(f"{name} is sparse; expected a dense vector: pass {name}.toarray().")
+    values = as_real(name, b)
     if values.ndim == 0 or values.shape[-1] != n:
         hint = ""
         if values.ndim >= 2 and values.shape[-2] == n:
