@@ -50,6 +50,10 @@ class TrainerSettings:
         for key in ("max_steps", "log_every_n_steps", "checkpoint_every_n_steps", "validate_every_n_steps"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key} is {getattr(self, key)}; expected at least 1.")
+        if self.gradient_clip_val is not None and not self.gradient_clip_val > 0:
+            raise ConfigError(
+                f"gradient_clip_val is {self.gradient_clip_val}; expected a number above 0, or null for no limit."
+            )
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,14 @@ class Evaluation:
     rtol: float = 1e-10
     split: str = "test"
     validation: int = 32
+
+    def __post_init__(self):
+        if self.samples < 1 or self.validation < 0:
+            raise ConfigError(
+                f"samples is {self.samples} and validation {self.validation}; expected at least 1 and at least 0."
+            )
+        if not 0 < self.rtol < 1:
+            raise ConfigError(f"rtol is {self.rtol}; expected a number between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -171,8 +183,9 @@ def config_from(content: Mapping[str, Any], *, allow: Sequence[str] = ()) -> Run
         checked = names.check(given["schedule"], ScheduleFactory, "schedule")
         _fill_steps(checked, trainer.max_steps, resolved["optimizer"])
         schedule, resolved["schedule"] = build("schedule", ScheduleFactory, checked)
+    _try_out(optimizer, schedule)
     evaluation = make("evaluation", Evaluation)
-    if not isinstance(given["out"], str):
+    if not isinstance(given["out"], str) or not given["out"]:
         raise ConfigError(f"out is {given['out']!r}; expected the name of a folder, such as runs/quickstart.")
     resolved["out"] = given["out"]
     if evaluation.split == stream.get("split", "train"):
@@ -240,6 +253,18 @@ def _fill_steps(schedule: dict[str, Any], steps: int, optimizer: Mapping[str, An
                 arguments.setdefault(key, steps)
     if "max_lr" in parameters:
         arguments.setdefault("max_lr", optimizer["init_args"]["lr"])
+
+
+def _try_out(optimizer: OptimizerFactory, schedule: ScheduleFactory | None) -> None:
+    """Make both once for a single parameter: what they refuse is better known before samples are solved."""
+    key = "optimizer"
+    try:
+        made = optimizer([nn.Parameter(torch.zeros(2, 2))])
+        if schedule is not None:
+            key = "schedule"
+            schedule(made)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{key}: {error}") from error
 
 
 def _hint(key: str) -> str:

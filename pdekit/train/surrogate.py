@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
 from pdekit.samples import Inputs, Samples, Schema
 from pdekit.train.channels import Channels
@@ -91,7 +92,14 @@ class Surrogate(nn.Module):
         """
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}; expected at least 1.")
+        if not isinstance(inputs, Inputs):
+            raise InputError(
+                f"predict() was given a {type(inputs).__name__}; expected Inputs, as family.draw() and "
+                "family.inputs_from() return."
+            )
         self._check_inputs(inputs)
+        if len(inputs) == 0:
+            raise InputError("The inputs are an empty batch; expected at least one sample.")
         training, like = self.training, self.normaliser.input_mean
         self.eval()
         try:
@@ -254,7 +262,7 @@ def _read_description(directory: Path) -> dict[str, Any]:
         raise InputError(f"{directory} holds no saved surrogate ({DESCRIPTION} is missing).{hint}")
     try:
         description = json.loads(path.read_text())
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is no JSON: {error}. {_what_it_is(path)}") from error
     if not isinstance(description, dict) or description.get("kind") != "surrogate":
         raise InputError(f"{path} describes no surrogate.")
@@ -297,9 +305,12 @@ def _read_weights(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, T
                         f"{path} does not belong to the model in {DESCRIPTION}: {name} has shape {stored.get(name)} in "
                         f"the file and {shapes.get(name)} in the model."
                     )
-            return {name: file.get_tensor(name) for name in stored}
+            tensors = {name: file.get_tensor(name) for name in stored}
     except SafetensorError as error:
         raise InputError(f"{path} is no safetensors file ({error}). {_what_it_is(path)}") from error
+    for name, values in tensors.items():
+        check_finite(f"{path}: {name}", values)
+    return tensors
 
 
 def _what_it_is(path: Path) -> str:

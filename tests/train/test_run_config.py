@@ -186,3 +186,20 @@ def test_overrides_reach_below_classes():
 def test_overrides_that_make_no_sense(words):
     with pytest.raises(ConfigError):
         parse_overrides(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--optimizer.lr", "-1"), "optimizer: Invalid learning rate"),
+        (("--schedule.pct_start", "7"), "schedule: .*pct_start"),
+        (("--trainer.gradient_clip_val", "-1"), "gradient_clip_val is -1"),
+        (("--evaluation.samples", "0"), "evaluation: samples is 0"),
+        (("--evaluation.validation", "-1"), "validation -1"),
+        (("--evaluation.rtol", "0"), "evaluation: rtol is 0"),
+        (("--out", '""'), "expected the name of a folder"),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_refused_before_anything_is_solved(words, expected):
+    with pytest.raises(ConfigError, match=expected):
+        tiny(*words)

@@ -268,3 +268,23 @@ def test_wrong_folders_are_named(tmp_path):
 def test_channels_need_different_names():
     with pytest.raises(InputError, match="expected different field names"):
         Channels(("a",), ("a",))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    surrogate = make()
+    with torch.no_grad():
+        next(surrogate.model.parameters()).view(-1)[0] = float("nan")
+    surrogate.save(tmp_path / "m")
+    with pytest.raises(InputError, match=r"weights.* is nan .*expected finite numbers"):
+        load(tmp_path / "m")
+
+
+def test_descriptions_too_deep_and_inputs_of_the_wrong_kind(tmp_path):
+    make().save(tmp_path / "m")
+    (tmp_path / "m" / DESCRIPTION).write_text("[" * 100_000)
+    with pytest.raises(InputError, match="is no JSON"):
+        load(tmp_path / "m")
+    with pytest.raises(InputError, match=r"was given a Tensor; expected Inputs"):
+        make().predict(torch.ones(1, 9, 9))
+    with pytest.raises(InputError, match="an empty batch"):
+        make().predict(inputs(0))
