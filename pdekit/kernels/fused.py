@@ -215,7 +215,12 @@ def start(arrays, has_sink, b, x, work, tables, singular, rtol, atol, history):
         return CONVERGED, 0.0, 0.0, 0.0, 0.0
     target = max(rtol * b_norm, atol)
     goal, mean = target, 0.0
-    true = true_residual(arrays, has_sink, b, x, work, tables.table[0])
+    if norm(x) > 0.0:
+        true = true_residual(arrays, has_sink, b, x, work, tables.table[0])
+    else:
+        true = b_norm
+        for k in range(size):
+            work[k] = b[k]
     history[0] = true
     if not (finite(true) and finite(b_norm)):
         return NOT_FINITE, target, goal, mean, np.nan

@@ -10,32 +10,15 @@ __all__ = ["centre", "norm", "true_residual"]
 
 
 @jit
-def add_flow(face, x, out, outer, n, inner, periodic):
-    """out -= what flows out of each point along one axis; arrays are (outer, n (+ 1 for face), inner)."""
-    for i in range(outer):
-        for j in range(n + 1):
-            e = uint64((i * (n + 1) + j) * inner)
-            high, low = uint64((i * n + j) * inner), uint64((i * n + j - 1) * inner)
-            if j == 0 or j == n:
-                if periodic:
-                    low, high = uint64((i * n + n - 1) * inner), uint64(i * n * inner)
-                    if j == 0:
-                        for k in range(uint64(inner)):
-                            out[high + k] -= face[e + k] * (x[high + k] - x[low + k])
-                    else:
-                        for k in range(uint64(inner)):
-                            out[low + k] -= face[e + k] * (x[low + k] - x[high + k])
-                elif j == 0:
-                    for k in range(uint64(inner)):
-                        out[high + k] -= face[e + k] * x[high + k]
-                else:
-                    for k in range(uint64(inner)):
-                        out[low + k] -= face[e + k] * x[low + k]
-            else:
-                for k in range(uint64(inner)):
-                    flow = face[e + k] * (x[high + k] - x[low + k])
-                    out[high + k] -= flow
-                    out[low + k] += flow
+def leave(out, x, face, row, lower, upper, below, above, low, high, n):
+    """out -= what flows from a row of n points to two others along one axis.
+
+    Those start at `low` and `high` and count `below` and `above` times: 0 for the ground, where x is zero.
+    """
+    o, p, q, e, f = uint64(row), uint64(low), uint64(high), uint64(lower), uint64(upper)
+    for k in range(uint64(n)):
+        here = x[o + k]
+        out[o + k] -= face[e + k] * (here - below * x[p + k]) + face[f + k] * (here - above * x[q + k])
 
 
 @jit
@@ -43,12 +26,30 @@ def true_residual(arrays, has_sink, b, x, out, t):
     """out = b - A x in natural order, from the conductances as given; returns its norm."""
     n0, n1, n2 = t[N], t[N + 1], t[N + 2]
     sink = arrays[3]
-    for k in range(b.shape[0]):
-        out[k] = b[k] - sink[k] * x[k] if has_sink else b[k]
-    for axis in range(0 if t[BLOCKS] == 8 else 1, 3):
-        outer = 1 if axis == 0 else (n0 if axis == 1 else n0 * n1)
-        inner = n1 * n2 if axis == 0 else (n2 if axis == 1 else 1)
-        add_flow(arrays[axis], x, out, outer, t[N + axis], inner, t[PERIODIC + axis] == 1)
+    for i0 in range(n0):
+        for i1 in range(n1):
+            row = (i0 * n1 + i1) * n2
+            o = uint64(row)
+            for k in range(uint64(n2)):
+                out[o + k] = b[o + k] - sink[o + k] * x[o + k] if has_sink else b[o + k]
+            for axis in range(0 if t[BLOCKS] == 8 else 1, 2):
+                i, n, stride = (i0, n0, n1 * n2) if axis == 0 else (i1, n1, n2)
+                lower = row if axis == 0 else row + i0 * n2
+                ring = t[PERIODIC + axis] == 1
+                low = row - stride if i > 0 else (row + (n - 1) * stride if ring else row)
+                high = row + stride if i < n - 1 else (row - (n - 1) * stride if ring else row)
+                below, above = 1.0 if i > 0 or ring else 0.0, 1.0 if i < n - 1 or ring else 0.0
+                leave(out, x, arrays[axis], row, lower, lower + stride, below, above, low, high, n2)
+            face, first, ring = arrays[2], row + i0 * n1 + i1, t[PERIODIC + 2] == 1
+            leave(out, x, face, row + 1, first + 1, first + 2, 1.0, 1.0, row, row + 2, n2 - 2)
+            last = row + n2 - 1
+            around = 1.0 if ring else 0.0
+            if n2 > 1:
+                out[row] -= face[first] * (x[row] - around * x[last]) + face[first + 1] * (x[row] - x[row + 1])
+                out[last] -= face[first + n2 - 1] * (x[last] - x[last - 1])
+                out[last] -= face[first + n2] * (x[last] - around * x[row])
+            else:
+                out[row] -= (face[first] + face[first + 1]) * (1.0 - around) * x[row]
     return norm(out)
 
 

@@ -48,17 +48,20 @@ def survey(arrays, has_sink, shape, periodic, first_axis, out):
             elif k > axis:
                 inner *= shape[k]
         sum_, below, above = total(face, 0, face.shape[0]), 0.0, 0.0
-        low, high = np.inf, 0.0
+        # numbers that are not negative are ordered like their bits, whose minimum is a vectorised loop
+        bits, extremes = face.view(np.int64), np.empty(2)
+        low, high = bits[inner], bits[inner]
         for i in range(outer):
             start = i * (n + 1) * inner
             below += magnitude(face, start, inner)
             above += magnitude(face, start + n * inner, inner)
             first = uint64(start + inner)
             for k in range(uint64((n - 1) * inner)):
-                low, high = min(low, face[first + k]), max(high, face[first + k])
+                low, high = min(low, bits[first + k]), max(high, bits[first + k])
+        extremes.view(np.int64)[0], extremes.view(np.int64)[1] = low, high
         out[MEAN + axis] = sum_ / face.shape[0]
-        if high > 0.0:
-            out[CONTRAST] = max(out[CONTRAST], high / low if low > 0.0 else np.inf)
+        if n > 1 and extremes[1] > 0.0:
+            out[CONTRAST] = max(out[CONTRAST], extremes[1] / extremes[0] if extremes[0] > 0.0 else np.inf)
         if not finite(sum_):
             out[FINITE] = 0.0
         if not periodic[axis]:
