@@ -78,7 +78,11 @@ def run(arguments: Namespace) -> int:
     if arguments.out:
         from pdekit.samples import hdf5
 
-        hdf5.write(arguments.out, samples, {"family": family.describe()}, dtype="float64")
+        about = family.describe()
+        for name in ("coefficient", "source"):
+            if (given := getattr(arguments, name)) is not None and not isinstance(_number(given), float):
+                about["init_args"][name] = {"file": Path(given).name}  # not the law it was never drawn from
+        hdf5.write(arguments.out, samples, {"family": about}, dtype="float64")
         print(f"written to {arguments.out}")
     if arguments.plot:
         from pdekit import plot

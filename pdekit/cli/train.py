@@ -1,6 +1,9 @@
 """``pdekit train``: run a configuration file."""
 
+import json
+import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -57,5 +60,10 @@ def run(arguments: Namespace) -> int:
     try:
         train(config, resume=arguments.resume, overwrite=arguments.overwrite)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"Go on with: pdekit train {arguments.config} --resume") from None
+        changes = "".join(f" --{key} {shlex.quote(_word(value))}" for key, value in arguments.overrides)
+        raise KeyboardInterrupt(f"Go on with: pdekit train {arguments.config}{changes} --resume") from None
     return 0
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -82,7 +82,9 @@ class Darcy(Family):
         specs = [FieldSpec("coefficient", "input", description="permeability a > 0")]
         if isinstance(self.source, RandomField):
             specs.append(FieldSpec("source", "input", description="right-hand side f"))
-        specs.append(FieldSpec("solution", "output", description="pressure u"))
+        source = "f" if isinstance(self.source, RandomField) else f"{self.source:g}"
+        about = f"pressure u in -div(a grad u) = {source}, {self.mean} face means"
+        specs.append(FieldSpec("solution", "output", description=about))
         return Schema(self.grid, tuple(specs), tuple(resolve_boundaries(self.grid, self.boundaries).values()))
 
     def random_fields(self) -> Mapping[str, RandomField]:

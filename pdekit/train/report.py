@@ -18,9 +18,10 @@ class Report:
         test_rel_l2: mean relative L2 error over the held-out samples (all outputs together).
         test_samples: how many held-out samples.
         steps: optimiser steps, resumed parts included.
+        samples_solved: samples that entered the buffer.
         samples_seen: different samples trained on.
         samples_drawn: samples drawn into batches, repetitions counted.
-        reuse: draws per sample that entered the buffer.
+        reuse: draws per different sample trained on.
         rejected: samples that missed their tolerance and were left out.
         solve_seconds: drawing and solving the training samples, summed over workers.
         train_seconds: wall time of training, first fill and waits included, resumed parts added up.
@@ -35,6 +36,7 @@ class Report:
     test_rel_l2: float
     test_samples: int
     steps: int
+    samples_solved: int
     samples_seen: int
     samples_drawn: int
     reuse: float
@@ -73,6 +75,6 @@ class Report:
     def __str__(self) -> str:
         return (
             f"test relative L2 error {self.test_rel_l2:.4f} on {self.test_samples} held-out samples\n"
-            f"  {self.steps} steps in {self.train_seconds:.0f} s; {self.samples_seen:,} samples solved in "
-            f"{self.solve_seconds:.1f} s and used {self.reuse:.2g} times each"
+            f"  {self.steps} steps in {self.train_seconds:.0f} s; {self.samples_solved:,} samples solved in "
+            f"{self.solve_seconds:.1f} s, {self.samples_seen:,} of them trained on, {self.reuse:.3g} times each"
         )

@@ -63,7 +63,7 @@ def run(
     stream = _stream(config)
     checkpoint = _prepare_folder(config, resume, overwrite, say)
     if checkpoint is not None and (finished := _finished(out, config)) is not None:
-        say(f"{out} is finished at step {finished.steps}; nothing to resume. A larger --trainer.max_steps goes on.")
+        say(f"{out} is finished at step {finished.steps}; nothing to resume.")
         say(str(finished))
         return finished
     seconds: dict[str, float] = {}
@@ -179,9 +179,10 @@ def _report(
         test_rel_l2=evaluated.test_rel_l2,
         test_samples=len(evaluated.truth),
         steps=trained["steps"],
+        samples_solved=counted.inserts,
         samples_seen=counted.inserts - counted.unseen,
         samples_drawn=counted.gets,
-        reuse=counted.reuse,
+        reuse=counted.gets / max(counted.inserts - counted.unseen, 1),
         rejected=counted.rejected,
         solve_seconds=counted.solve_seconds,
         train_seconds=counted.seconds,

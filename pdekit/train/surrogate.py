@@ -199,6 +199,10 @@ class Surrogate(nn.Module):
             raise InputError(
                 f"The inputs live on the box {given.domain.box}; the model was made for {known.domain.box}."
             )
+        for name in known.outputs:
+            here, there = given.field(name).description, known.field(name).description
+            if here != there:
+                raise InputError(f"{name} of these inputs is {here!r}; the model was made for {there!r}.")
         if given.boundaries != known.boundaries:
             raise InputError(
                 f"The inputs have the boundary conditions {given.boundaries}; the model was made for "
