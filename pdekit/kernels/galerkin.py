@@ -59,6 +59,14 @@ def safe_inverse(w, out, n):
 
 
 @jit
+def level_weights(w, weights, inverse, diagonal, share, n):
+    """Equal weights for points that conduct nothing along the axes they interpolate along."""
+    o, i, d = uint64(weights), uint64(inverse), uint64(diagonal)
+    for k in range(uint64(n)):
+        w[o + k] = share if w[i + k] == 0.0 and w[d + k] > 0.0 else w[o + k]
+
+
+@jit
 def corner_index(tables, level, m, c0, c1, c2):
     """Which of the coarse values that block m interpolates from lies at these cells."""
     for j in range(tables.corners[level, m]):
@@ -113,6 +121,7 @@ def interpolation(w, tables, level):
                     theirs = t[WEIGHTS] + (weight[other] + k) * t[SIZE] + s + near[m, d]
                     add_product3(w, weights + c * t[SIZE], coupling, inverse, theirs, n)
             for j in range(corners[m]):
+                level_weights(w, weights + j * t[SIZE], inverse, t[DIAGONAL] + s, 1.0 / corners[m], n)
                 wrap(w, weights - s + j * t[SIZE], t, flips)
 
 

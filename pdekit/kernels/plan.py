@@ -113,16 +113,19 @@ def periodic_extension(n: int) -> Extension | None:
     Example:
         >>> extension = periodic_extension(9)
         >>> extension.length, extension.position
-        (10, (0, 1, 2, 3, 4, 5, 6, 7, 8))
+        (10, (0, 1, 2, 3, 4, 6, 7, 8, 9))
         >>> extension.link, extension.parts
-        ((0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9), (2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2))
+        ((0, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9), (1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1))
     """
     if n in (1, 2, 6):
         return None
     length = min(m << s for m in range(4, 8) for s in range(40) if (m << s) >= n and (s > 0 or m == 4))
     if length == n:
         return None
-    position = [i * length // n for i in range(n)]
+    # at odd places, so that no dummy is a coarse point: it conducts along the axis only and could not be interpolated
+    # from across
+    dummies = {2 * ((2 * i + 1) * (length // 2) // (2 * (length - n))) + 1 for i in range(length - n)}
+    position = [j for j in range(length) if j not in dummies]
     first = [position[-1] - length, *position]  # the last point once more, one turn before
     link, parts = [n] * (length + 1), [length - position[-1]] * (length + 1)
     for i in range(1, n):

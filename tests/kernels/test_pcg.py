@@ -57,6 +57,15 @@ def test_iterations_and_the_automatic_choice(kind, shape, most, coarsening):
     assert (result.residual <= 1e-8 * np.linalg.norm(b.reshape(len(b), -1), axis=1)).all()
 
 
+@pytest.mark.parametrize(("strong", "most"), [(0, 18), (1, 28)])
+def test_iterations_with_an_odd_ring_and_an_axis_that_conducts_better(strong, most):
+    faces, sink, periodic = network((120, 101), ("oo", "pp"), contrast=10.0)
+    faces[strong] *= 30
+    b = right_hand_side(stencil(faces, sink, periodic))
+    for coarsening in ("averaged", "galerkin"):
+        assert pcg.solve(faces, sink, periodic, b, coarsening=coarsening).iterations[0] <= most
+
+
 def test_averaged_coarsening_is_not_enough_at_high_contrast():
     faces, periodic, b = darcy("contrast 1e4", (67, 67), batch=1)
     assert pcg.solve(faces, None, periodic, b, coarsening="averaged").iterations[0] > 60

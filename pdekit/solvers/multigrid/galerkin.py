@@ -80,7 +80,9 @@ def interpolation(couplings: dict[Offset, Tensor], diagonal: Tensor, level: Leve
             for corner, theirs in weights[parity].items():
                 part = value * inverse if theirs is None else value * inverse * moved(theirs, cell, counts, periodic)
                 row[_add(cell, corner)] = row[_add(cell, corner)] + part
-        weights[p] = {**row}
+        # Points that conduct nothing along these axes, as dummies of odd rings, take equal parts.
+        alone = (inverse == 0) & (points(diagonal, p) > 0)
+        weights[p] = {corner: torch.where(alone, 1 / len(row), weight) for corner, weight in row.items()}
     return weights
 
 
