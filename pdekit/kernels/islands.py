@@ -4,7 +4,7 @@ In three dimensions a rough high-contrast medium has many pieces of two to some 
 and badly to everything around. Point relaxation moves such a piece only as fast as the leak to its surroundings, and no
 coarse point may lie in it. So before and after the coarse correction of the finest level each island is moved as a
 whole: with Z the indicators of the islands, u += Z diag(Z^T A Z)^-1 Z^T (f - A u). Islands do not touch by a strong
-face, so the matrix is nearly diagonal anyway. With a contrast of 1e4 on 64^3 points that turns 62 iterations into 19.
+face, so the matrix is nearly diagonal anyway. `pdekit bench multigrid` counts the iterations.
 """
 
 from typing import NamedTuple

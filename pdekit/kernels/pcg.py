@@ -28,7 +28,6 @@ __all__ = [
     "STAGNATED",
     "PCGResult",
     "solve",
-    "warm_up",
 ]
 
 
@@ -142,19 +141,6 @@ def solve(
         x.reshape(b.shape), iterations, residual, np.ascontiguousarray(history[:, :steps].T), reason, tuple(names),
         singular, wall * setup_share, wall * (1 - setup_share),
     )  # fmt: skip
-
-
-def warm_up(dim: int = 2, coarsening: Literal["averaged", "galerkin"] = "averaged") -> None:
-    """Compile the kernels, or load them from the cache, by solving something small.
-
-    Args:
-        dim: 2 or 3.
-        coarsening: "galerkin" takes about twice as long to compile; without periodic axes "averaged" in 2-D is a
-            variant of its own.
-    """
-    shape = (8,) * dim
-    faces = [np.ones((1, *(n + (j == k) for j, n in enumerate(shape)))) for k in range(dim)]
-    solve(faces, None, (False,) * dim, np.ones((1, *shape)), coarsening=coarsening, threads=1)
 
 
 def flat(a: np.ndarray) -> np.ndarray:
