@@ -49,7 +49,7 @@ class Source(ABC):
             rtol: relative tolerance of the certificate.
             method: a solver method; None lets the source choose.
             guess: outputs to start from.
-            memory: state that the method keeps between calls, or None.
+            memory: a budget for the working memory, such as ``"2GiB"`` or a number of bytes; None for the source's own.
             throw: raise where a sample misses the tolerance, instead of returning it with ``accepted`` False.
 
         Raises:
