@@ -56,8 +56,18 @@ class Statistics:
 
     @property
     def reuse(self) -> float:
-        """Draws per insert."""
+        """Draws per insert, which the limiter keeps within its band; samples still waiting count too."""
         return self.gets / self.inserts if self.inserts else 0.0
+
+    @property
+    def seen(self) -> int:
+        """Different samples drawn so far."""
+        return self.inserts - self.unseen
+
+    @property
+    def uses(self) -> float:
+        """Draws per different sample drawn."""
+        return self.gets / self.seen if self.seen else 0.0
 
     @property
     def rate_in(self) -> float:

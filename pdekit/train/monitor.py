@@ -151,7 +151,7 @@ def verdict(start: Statistics, now: Statistics) -> str:
     else:
         kind, advice = "Balanced", "nothing to change"
     fill = f" The first fill took {first_fill:.1f} s." if first_fill > 0.05 * part.seconds else ""
-    return f"{kind}: {waited}, each sample was used {now.reuse:.2g} times on average; {advice}.{fill}"
+    return f"{kind}: {waited}, each sample was used {now.uses:.3g} times on average; {advice}.{fill}"
 
 
 def _rate(samples: float) -> str:
