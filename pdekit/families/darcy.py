@@ -83,9 +83,9 @@ class Darcy(Family):
         if isinstance(self.source, RandomField):
             specs.append(FieldSpec("source", "input", description="right-hand side f"))
         source = "f" if isinstance(self.source, RandomField) else f"{self.source:g}"
-        about = f"pressure u in -div(a grad u) = {source}, {self.mean} face means"
-        specs.append(FieldSpec("solution", "output", description=about))
-        return Schema(self.grid, tuple(specs), tuple(resolve_boundaries(self.grid, self.boundaries).values()))
+        equation = f"-div(a grad u) = {source}, {self.mean} face means"
+        specs.append(FieldSpec("solution", "output", description="pressure u"))
+        return Schema(self.grid, tuple(specs), tuple(resolve_boundaries(self.grid, self.boundaries).values()), equation)
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The fields behind ``coefficient`` and, if it is random, ``source``."""

@@ -67,7 +67,8 @@ class Poisson(Family):
             FieldSpec("source", "input", description="right-hand side f"),
             FieldSpec("solution", "output", description="potential u"),
         )
-        return Schema(self.grid, specs, tuple(resolve_boundaries(self.grid, self.boundaries).values()))
+        sides = tuple(resolve_boundaries(self.grid, self.boundaries).values())
+        return Schema(self.grid, specs, sides, "-Laplace u = f")
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The field behind ``source``."""

@@ -36,6 +36,7 @@ class Schema:
         domain: the grid; every field is stored as ``(batch, *domain.shape)``.
         fields: the fields, inputs first.
         boundaries: one condition per side; only numbers as values survive :meth:`to_json`.
+        equation: what the outputs solve, with all that is fixed in it; a surrogate answers for no other.
 
     Example:
         >>> schema = Schema(Grid((3, 3)), (FieldSpec("coefficient", "input"), FieldSpec("solution", "output")))
@@ -46,6 +47,7 @@ class Schema:
     domain: Grid
     fields: tuple[FieldSpec, ...]
     boundaries: tuple[Boundary, ...] = ()
+    equation: str = ""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ class Schema:
 
     def with_domain(self, domain: Grid) -> "Schema":
         """The same fields on another grid."""
-        return Schema(domain, self.fields, self.boundaries)
+        return Schema(domain, self.fields, self.boundaries, self.equation)
 
     def to_json(self) -> dict[str, Any]:
         """Plain containers of numbers and strings."""
@@ -84,6 +86,7 @@ class Schema:
                 {"name": f.name, "role": f.role, "units": f.units, "description": f.description} for f in self.fields
             ],
             "boundaries": [_boundary_to_json(b) for b in self.boundaries],
+            "equation": self.equation,
         }
 
     @staticmethod
@@ -100,9 +103,10 @@ class Schema:
             boundaries = tuple(
                 Boundary(b["where"], b["kind"], b["value"], b["coefficient"]) for b in data["boundaries"]
             )
+            equation = str(data["equation"])
         except (KeyError, TypeError) as error:
             raise InputError(f"This is no pdekit schema: {error!r}. Expected domain, fields and boundaries.") from error
-        return Schema(grid, fields, boundaries)
+        return Schema(grid, fields, boundaries, equation)
 
 
 def _boundary_to_json(boundary: Boundary) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Surrogate(nn.Module):
             The inputs with predicted outputs, in the precision and on the device of the inputs, without certificate.
 
         Raises:
-            InputError: another grid, box, boundary condition or set of fields than the model was made for.
+            InputError: another grid, box, equation, boundary condition or set of fields than the model was made for.
         """
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}; expected at least 1.")
@@ -199,10 +199,10 @@ class Surrogate(nn.Module):
             raise InputError(
                 f"The inputs live on the box {given.domain.box}; the model was made for {known.domain.box}."
             )
-        for name in known.outputs:
-            here, there = given.field(name).description, known.field(name).description
-            if here != there:
-                raise InputError(f"{name} of these inputs is {here!r}; the model was made for {there!r}.")
+        if given.equation != known.equation:
+            raise InputError(
+                f"The inputs belong to the equation {given.equation!r}; the model was made for {known.equation!r}."
+            )
         if given.boundaries != known.boundaries:
             raise InputError(
                 f"The inputs have the boundary conditions {given.boundaries}; the model was made for "

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,9 @@ def test_another_problem_is_refused():
         surrogate.predict(Inputs(SCHEMA.with_domain(grid), fields))
     with pytest.raises(InputError, match="boundary conditions"):
         surrogate.predict(Inputs(Schema(SCHEMA.domain, FIELDS), fields))
+    other = replace(SCHEMA, equation="-div(a grad u) = 10")
+    with pytest.raises(InputError, match=r"belong to the equation '-div\(a grad u\) = 10'; the model was made for"):
+        surrogate.predict(Inputs(other, fields))
     with pytest.raises(InputError, match="There is no field 'f'"):
         surrogate.predict(Inputs(Schema(SCHEMA.domain, (FIELDS[0], FIELDS[2])), {"a": fields["a"]}))
     with pytest.raises(InputError, match="batch_size=0"):
