@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -160,3 +161,18 @@ def test_every_benchmark_has_a_line(capsys):
     assert main(["bench"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in shown] == list(BENCHMARKS)
+
+
+def test_the_hint_to_resume_repeats_the_changes(monkeypatch, tmp_path, capsys):
+    config = tmp_path / "run.yaml"
+    config.write_text((Path(__file__).parents[1] / "train" / "tiny.yaml").read_text())
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pdekit.train.runner.run", interrupted)
+    words = ["train", str(config), "--trainer.max_steps", "7", "--out", str(tmp_path / "two words")]
+    assert main(words) == 130
+    shown = capsys.readouterr().err
+    assert "--trainer.max_steps 7" in shown
+    assert f"--out '{tmp_path}/two words' --resume" in shown

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pdekit.cli.main import main
-from pdekit.samples.hdf5 import read
+from pdekit.samples.hdf5 import read, read_metadata
 from pdekit.solvers import Direct
 
 
@@ -34,6 +34,8 @@ def test_own_coefficient_to_file_and_picture(folder, capsys):
     assert "1 of 1 samples certified by residual" in capsys.readouterr().out
     samples = read("solution.h5")
     assert samples["coefficient"].shape == (1, *array.shape)
+    law = read_metadata("solution.h5")["metadata"]["family"]["init_args"]["coefficient"]
+    assert law == {"file": "a.npy"}, "an array of one's own has no law"
     import pdekit as pk
 
     family = pk.families.Darcy(pk.Grid(array.shape), pk.fields.Constant(1.0))
