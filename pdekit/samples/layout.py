@@ -13,16 +13,25 @@
 ``identity`` and ``certificate`` are there if the samples have them. The certificate describes the float64 solution;
 rounding it to float32 alone moves a residual to 1e-5..1e-3. Nothing in a file depends on the clock: the same samples
 make the same bytes, and the seconds of solving belong elsewhere.
+
+A damaged byte must not hang or crash the HDF5 library, which happens in its older structures. So files use those with
+checksums (HDF5 1.10 and later), and texts of fixed length: texts of variable length lie in a heap without checksum.
 """
 
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Literal
 
-__all__ = ["FORMAT", "PDEKIT", "VERSION", "StoredPrecision", "size_text"]
+import h5py
+
+__all__ = ["FORMAT", "LIBRARY", "PDEKIT", "VERSION", "StoredPrecision", "set_attributes", "size_text"]
 
 FORMAT, VERSION = "pdekit samples", 1
 PDEKIT = metadata.version("pdekit")
 """The version of pdekit that writes; its own face names every floor and must not be imported from one of them."""
+
+LIBRARY = "v110"
+"""The oldest HDF5 library whose structures all have checksums."""
 
 StoredPrecision = Literal["float32", "float64"]
 
@@ -34,3 +43,13 @@ def size_text(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def set_attributes(place: h5py.Group | h5py.Dataset, values: Mapping[str, str | int]) -> None:
+    """Attach integers and texts, the latter as UTF-8 of fixed length."""
+    for name, value in values.items():
+        if isinstance(value, str):
+            encoded = value.encode()
+            place.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", max(1, len(encoded))))
+        else:
+            place.attrs[name] = value

@@ -84,9 +84,11 @@ def _opened(path: Path):
     if not path.is_file():
         raise InputError(f"There is no dataset {path}.")
     try:
+        _check_superblock(path)
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise InputError(f"its format is {file.attrs.get('format')!r}; expected {FORMAT!r}")
+            given = _attribute(file, "format") if "format" in file.attrs else None
+            if given != FORMAT:
+                raise InputError(f"its format is {given!r}; expected {FORMAT!r}")
             if (version := int(_attribute(file, "version"))) != VERSION:
                 raise InputError(f"its version is {version}; this pdekit ({PDEKIT}) reads {VERSION}")
             yield file
@@ -95,6 +97,17 @@ def _opened(path: Path):
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         reason = "it is truncated" if "truncated" in str(error) else "it is damaged, or no HDF5 file"
         raise InputError(f"The dataset {path} cannot be read: {reason} ({error}).") from error
+
+
+def _check_superblock(path: Path) -> None:
+    """Refuse HDF5 files without checksums before the library looks at them: see `layout`."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head.startswith(b"\x89HDF\r\n\x1a\n") and head[8:9] < b"\x02":
+        raise InputError(
+            "it is an HDF5 file of the old kind, without checksums, which pdekit does not write; expected one that "
+            "`pdekit generate` or pdekit.samples.hdf5.write() made"
+        )
 
 
 def _hard(file: h5py.File, name: str, kind: type) -> Any:
@@ -118,7 +131,12 @@ def _group(file: h5py.File, name: str) -> h5py.Group:
 def _attribute(place: h5py.Group, name: str) -> Any:
     if name not in place.attrs:
         raise InputError(f"the attribute {name} of {place.name} is missing")
+    text = h5py.check_string_dtype(place.attrs.get_id(name).dtype)
+    if text is not None and text.length is None:  # not to be read: see `layout`
+        raise InputError(f"the attribute {name} of {place.name} is text of variable length; expected fixed length")
     value = place.attrs[name]
+    if isinstance(value, bytes):
+        return value.decode()
     if not isinstance(value, str | np.integer):
         raise InputError(
             f"the attribute {name} of {place.name} is a {type(value).__name__}; expected text or an integer"

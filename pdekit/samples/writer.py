@@ -17,7 +17,7 @@ import numpy as np
 
 from pdekit.core.errors import InputError, PdekitError
 from pdekit.samples.certificate import Certificate
-from pdekit.samples.layout import FORMAT, PDEKIT, VERSION, StoredPrecision, size_text
+from pdekit.samples.layout import FORMAT, LIBRARY, PDEKIT, VERSION, StoredPrecision, set_attributes, size_text
 from pdekit.samples.samples import Identity, Samples
 from pdekit.samples.schema import Schema
 
@@ -83,11 +83,11 @@ class DatasetWriter:
     def __enter__(self) -> Self:
         with self._guard():
             self._disk = _Disk(self._partial)
-            self._file = file = h5py.File(self._disk, "w", rdcc_nbytes=16 * _CHUNK_BYTES)
-            file.attrs.update({"format": FORMAT, "version": VERSION, "pdekit": PDEKIT, **self._texts})
+            self._file = file = h5py.File(self._disk, "w", libver=LIBRARY, rdcc_nbytes=16 * _CHUNK_BYTES)
+            set_attributes(file, {"format": FORMAT, "version": VERSION, "pdekit": PDEKIT, **self._texts})
             for spec in self.schema.fields:
                 values = self._dataset(f"fields/{spec.name}", self.schema.domain.shape, self._dtype)
-                values.attrs.update({"role": spec.role, "units": spec.units, "description": spec.description})
+                set_attributes(values, {"role": spec.role, "units": spec.units, "description": spec.description})
         return self
 
     def append(self, samples: Samples) -> None:
@@ -126,10 +126,10 @@ class DatasetWriter:
             file = self._open_file()
             if self._identity is not None:
                 identity = {name: getattr(self._identity, name) for name in ("seed", "split", "attempt")}
-                file["identity"].attrs.update(identity)
+                set_attributes(file["identity"], identity)
             if self._certificate is not None:
                 texts = {"kind": self._certificate.kind, "dtype": self._certificate.dtype}
-                file["pdekit/certificate"].attrs.update({**texts, "method": "; ".join(self._methods)})
+                set_attributes(file["pdekit/certificate"], {**texts, "method": "; ".join(self._methods)})
             file.close()
             self._disk_of().finish()
             os.replace(self._partial, self.path)

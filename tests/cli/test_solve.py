@@ -34,7 +34,7 @@ def test_own_coefficient_to_file_and_picture(folder, capsys):
     assert "1 of 1 samples certified by residual" in capsys.readouterr().out
     samples = read("solution.h5")
     assert samples["coefficient"].shape == (1, *array.shape)
-    law = read_metadata("solution.h5")["metadata"]["family"]["init_args"]["coefficient"]
+    law = read_metadata("solution.h5")["family"]["init_args"]["coefficient"]
     assert law == {"file": "a.npy"}, "an array of one's own has no law"
     import pdekit as pk
 

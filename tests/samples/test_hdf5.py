@@ -18,6 +18,7 @@ from pdekit.core import InputError
 from pdekit.domain import Grid
 from pdekit.samples import Certificate, FieldSpec, Identity, Samples, Schema
 from pdekit.samples.hdf5 import DatasetWriter, DiskFull, read, read_metadata, write
+from pdekit.samples.layout import set_attributes
 
 SCHEMA = Schema(Grid((5, 4)), (FieldSpec("a", "input", "m2/s", "diffusivity"), FieldSpec("u", "output", "K")))
 
@@ -49,7 +50,7 @@ def test_round_trip(tmp_path, dtype):
     assert bool(back.certificate.seconds.isnan().all())
     assert read_metadata(tmp_path / "d.h5") == {"note": "ü", "rtol": 1e-8}
     with h5py.File(tmp_path / "d.h5") as file:
-        assert dict(file["fields/a"].attrs) == {"role": "input", "units": "m2/s", "description": "diffusivity"}
+        assert dict(file["fields/a"].attrs) == {"role": b"input", "units": b"m2/s", "description": b"diffusivity"}
     assert os.listdir(tmp_path) == ["d.h5"]
 
 
@@ -187,7 +188,7 @@ def replace(file: h5py.File, name: str, **how) -> None:
 def huge_schema(file):
     schema = json.loads(file.attrs["schema"])
     schema["domain"]["shape"] = [10**6, 10**6]
-    file.attrs["schema"] = json.dumps(schema)
+    set_attributes(file, {"schema": json.dumps(schema)})
     replace(file, "fields/a", shape=(10**6, 10**6, 10**6), dtype="f4", chunks=(1, 100, 100))
 
 
@@ -201,6 +202,10 @@ DAMAGE = {
     "attribute of another type": (
         lambda f: f["identity"].attrs.__setitem__("split", 2.5),
         "expected text or an integer",
+    ),
+    "text of variable length": (
+        lambda f: f.attrs.__setitem__("schema", "{}"),
+        "schema of / is text of variable length",
     ),
     "missing field": (lambda f: f.__delitem__("fields/u"), "fields/u is missing"),
     "missing group": (lambda f: f.__delitem__("fields"), "fields/a is missing"),
@@ -275,18 +280,41 @@ def test_a_pickle_is_not_opened(tmp_path):
         read(tmp_path / "d.h5")
 
 
-def test_flipped_bytes_never_escape_as_other_errors(tmp_path):
+READ_DAMAGED = """
+import sys
+import numpy as np
+from pathlib import Path
+from pdekit.core import InputError
+from pdekit.samples.hdf5 import read
+
+path = Path(sys.argv[1])
+content = path.read_bytes()
+refused = 0
+for seed in range(1000):
+    rng = np.random.default_rng(seed)
+    damaged = bytearray(content)
+    for place in rng.integers(0, len(content), 20):
+        damaged[place] = rng.integers(256)
+    path.write_bytes(damaged)
+    try:
+        read(path)
+    except InputError:
+        refused += 1
+print(refused)
+"""
+
+
+def test_flipped_bytes_are_refused_and_nothing_hangs_or_crashes(tmp_path):
+    """In a process of its own: in files without checksums the HDF5 library itself hung (12 of 2,000) or crashed (6)."""
     write(tmp_path / "d.h5", batch(0, 3))
-    content = bytearray((tmp_path / "d.h5").read_bytes())
-    rng = np.random.default_rng(0)
-    refused = 0
-    for _ in range(150):
-        damaged = content.copy()
-        for place in rng.integers(0, len(content), 20):
-            damaged[place] = rng.integers(256)
-        (tmp_path / "x.h5").write_bytes(damaged)
-        try:
-            read(tmp_path / "x.h5")
-        except InputError:
-            refused += 1
-    assert refused > 20
+    command = [sys.executable, "-c", READ_DAMAGED, str(tmp_path / "d.h5")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 900
+
+
+def test_a_file_without_checksums_is_refused_unopened(tmp_path):
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.attrs["format"] = "pdekit samples"
+    with pytest.raises(InputError, match=r"dataset .*old\.h5 cannot be read: it is an HDF5 file of the old kind"):
+        read(tmp_path / "old.h5")
