@@ -10,7 +10,7 @@ config = config_from(
         "family": {
             "class_path": "Darcy",
             "init_args": {
-                "grid": {"shape": [32, 32]},
+                "domain": {"shape": [32, 32]},
                 "coefficient": {
                     "class_path": "Threshold",
                     "init_args": {

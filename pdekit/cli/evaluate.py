@@ -81,7 +81,7 @@ def _problems(arguments: Namespace) -> tuple[Any, Any, int, str]:
         raise ConfigError(f"{path} has no key 'family'; expected the config.yaml of a run.")
     family = build("family", Source, names.check(content["family"], Source, "family"))[0]
     if arguments.resolution is not None:
-        override(content, "family.grid.shape", [arguments.resolution] * family.schema.domain.dim)
+        override(content, "family.domain.shape", [arguments.resolution] * family.schema.domain.dim)
         family = build("family", Source, names.check(content["family"], Source, "family"))[0]
     solver = content.get("solver")
     method = None if solver is None else build("solver", Method, names.check(solver, Method, "solver"))[0]

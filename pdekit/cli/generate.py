@@ -19,7 +19,7 @@ def parser() -> ArgumentParser:
         "Options replace what the recipe says.",
         "  pdekit generate datasets/darcy/recipe.yaml --count 1024 --out data/darcy\n"
         "  pdekit generate datasets/darcy/recipe.yaml --count 200 --split test --rtol 1e-10 --out data/darcy-test\n"
-        "  pdekit generate datasets/darcy/recipe.yaml --family.grid.shape [64,64] --count 64 --out data/small",
+        "  pdekit generate datasets/darcy/recipe.yaml --family.domain.shape [64,64] --count 64 --out data/small",
     )
     p.add_argument("recipe", help="YAML: family, seed, split, rtol, count, ticket_size, dtype")
     p.add_argument("--out", required=True, metavar="FOLDER", help="where the dataset goes")
@@ -34,7 +34,7 @@ def parser() -> ArgumentParser:
 
 
 def parse(words: Sequence[str]) -> Namespace:
-    """Options of the command, and all others as changes to the recipe (``--family.grid.shape [64, 64]``)."""
+    """Options of the command, and all others as changes to the recipe (``--family.domain.shape [64, 64]``)."""
     from pdekit.cli.parsing import parse_with_overrides
 
     return parse_with_overrides(parser(), words, KEYS)

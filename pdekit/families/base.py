@@ -27,13 +27,13 @@ ArrayLike = Shaped[Tensor, "..."] | np.ndarray
 
 
 class Family(Source):
-    """Problems of one PDE on one grid: draws random inputs, turns them into equations, solves them with certificates.
+    """Problems of one PDE on one domain: draws random inputs, turns them into equations, solves them with certificates.
 
-    A subclass is a frozen dataclass of JSON-able arguments, ``grid`` among them. It gives the schema, the random field
-    behind each input (:meth:`random_fields`), the equations (:meth:`equations`) and their :meth:`residual`.
+    A subclass is a frozen dataclass of JSON-able arguments, ``domain`` among them. It gives the schema, the random
+    field behind each input (:meth:`random_fields`), the equations (:meth:`equations`) and their :meth:`residual`.
     """
 
-    grid: Grid
+    domain: Grid
 
     @abstractmethod
     def random_fields(self) -> Mapping[str, RandomField]:
@@ -68,7 +68,7 @@ class Family(Source):
         except TypeError:
             raise InputError(f"indices are {indices!r}; expected a sequence of integers, such as range(64).") from None
         keys = Keys(seed, split, numbers, attempt)
-        drawn = {name: field.sample(keys.named(name), self.grid) for name, field in self.random_fields().items()}
+        drawn = {name: field.sample(keys.named(name), self.domain) for name, field in self.random_fields().items()}
         return Inputs(self.schema, drawn, Identity(seed, split, torch.tensor(numbers, dtype=torch.int64), attempt))
 
     def system(self, inputs: Inputs) -> LinearSystem:
@@ -87,8 +87,8 @@ class Family(Source):
         system = self.equations(inputs)
         if system.operator.nullspace is None:
             return system
-        weights = self.grid.quadrature(device=system.rhs.device) / self.grid.volume
-        axes = tuple(range(-self.grid.dim, 0))
+        weights = self.domain.quadrature(device=system.rhs.device) / self.domain.volume
+        axes = tuple(range(-self.domain.dim, 0))
 
         def restore(x: Tensor) -> Tensor:
             u = system.restore(x)
@@ -133,7 +133,7 @@ class Family(Source):
             NotConverged: a sample missed the tolerance and ``throw`` is set.
         """
         count = len(inputs)
-        rows = count if memory is None else max(1, bytes_of(memory) // (8 * self.grid.size * _ARRAYS))
+        rows = count if memory is None else max(1, bytes_of(memory) // (8 * self.domain.size * _ARRAYS))
         parts = [slice(start, min(start + rows, count)) for start in range(0, count, max(rows, 1))] or [slice(0, 0)]
         fields, solutions = [], []
         with torch.no_grad():
@@ -161,9 +161,9 @@ class Family(Source):
             tensor = as_real(name, values)
             if tensor.dtype == torch.bool:
                 raise InputError(f"{name} has the type {tensor.dtype}; expected real numbers.")
-            check_shape(name, tensor, self.grid.shape)
+            check_shape(name, tensor, self.domain.shape)
             (check_positive if name in positive else check_finite)(name, tensor)
-            tensor = tensor.unsqueeze(0) if tensor.ndim == self.grid.dim else tensor
+            tensor = tensor.unsqueeze(0) if tensor.ndim == self.domain.dim else tensor
             checked[name] = tensor.to(torch.float64)
         count = max(len(values) for values in checked.values())
         return Inputs(self.schema, {n: v.expand(count, *v.shape[1:]) if len(v) == 1 else v for n, v in checked.items()})

@@ -34,7 +34,7 @@ class Darcy(Family):
     where a is large, with kinks where a jumps; u > 0 inside wherever f > 0. They change little under refinement.
 
     Args:
-        grid: stored points; 64 to 512 a side is usual.
+        domain: stored points; 64 to 512 a side is usual.
         coefficient: the permeability, positive. Usual: ``Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)``; a
             log-normal field of variance 0.1 to 4. Contrasts up to 1e4 are solved by the default method.
         source: f, a number or a field; with a field it is a second input, named ``source``.
@@ -56,7 +56,7 @@ class Darcy(Family):
         partial differential equations", ICLR 2021.
     """
 
-    grid: Grid
+    domain: Grid
     coefficient: RandomField
     source: float | RandomField = 1.0
     boundaries: Sequence[Boundary] = ()
@@ -74,7 +74,7 @@ class Darcy(Family):
                 "your own go to inputs_from() of a family with a random source."
             )
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
-        resolve_boundaries(self.grid, self.boundaries)
+        resolve_boundaries(self.domain, self.boundaries)
 
     @property
     def schema(self) -> Schema:
@@ -85,7 +85,9 @@ class Darcy(Family):
         source = "f" if isinstance(self.source, RandomField) else f"{self.source:g}"
         equation = f"-div(a grad u) = {source}, {self.mean} face means"
         specs.append(FieldSpec("solution", "output", description="pressure u"))
-        return Schema(self.grid, tuple(specs), tuple(resolve_boundaries(self.grid, self.boundaries).values()), equation)
+        return Schema(
+            self.domain, tuple(specs), tuple(resolve_boundaries(self.domain, self.boundaries).values()), equation
+        )
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The fields behind ``coefficient`` and, if it is random, ``source``."""
@@ -126,12 +128,12 @@ class Darcy(Family):
         """The finite-volume equations of a batch."""
         if isinstance(self.source, RandomField):
             a, f = inputs["coefficient"], inputs["source"]
-            return diffusion(self.grid, a, f, self.boundaries, mean=self.mean).balanced()
-        return diffusion(self.grid, inputs["coefficient"], self.source, self.boundaries, mean=self.mean)
+            return diffusion(self.domain, a, f, self.boundaries, mean=self.mean).balanced()
+        return diffusion(self.domain, inputs["coefficient"], self.source, self.boundaries, mean=self.mean)
 
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -div(a grad u) = f and of the boundary conditions."""
         a = inputs["coefficient"]
         if isinstance(self.source, RandomField):
-            return diffusion_residual(self.grid, u, a, inputs["source"], self.boundaries, self.mean, balance=True)
-        return diffusion_residual(self.grid, u, a, self.source, self.boundaries, self.mean)
+            return diffusion_residual(self.domain, u, a, inputs["source"], self.boundaries, self.mean, balance=True)
+        return diffusion_residual(self.domain, u, a, self.source, self.boundaries, self.mean)

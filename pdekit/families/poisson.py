@@ -32,7 +32,7 @@ class Poisson(Family):
     longest waves dominate whatever the source.
 
     Args:
-        grid: stored points.
+        domain: stored points.
         source: f, usually ``GaussianField(alpha, tau)``.
         boundaries: conditions by side.
 
@@ -47,7 +47,7 @@ class Poisson(Family):
         'Spectral, sine transforms'
     """
 
-    grid: Grid
+    domain: Grid
     source: RandomField
     boundaries: Sequence[Boundary] = ()
 
@@ -58,7 +58,7 @@ class Poisson(Family):
                 "GaussianField(alpha=2, tau=3) or Constant(1.0). Fields of your own go to inputs_from()."
             )
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
-        resolve_boundaries(self.grid, self.boundaries)
+        resolve_boundaries(self.domain, self.boundaries)
 
     @property
     def schema(self) -> Schema:
@@ -67,8 +67,8 @@ class Poisson(Family):
             FieldSpec("source", "input", description="right-hand side f"),
             FieldSpec("solution", "output", description="potential u"),
         )
-        sides = tuple(resolve_boundaries(self.grid, self.boundaries).values())
-        return Schema(self.grid, specs, sides, "-Laplace u = f")
+        sides = tuple(resolve_boundaries(self.domain, self.boundaries).values())
+        return Schema(self.domain, specs, sides, "-Laplace u = f")
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The field behind ``source``."""
@@ -87,8 +87,8 @@ class Poisson(Family):
 
     def equations(self, inputs: Inputs) -> LinearSystem:
         """The finite-volume equations of a batch: one matrix, a right-hand side a sample."""
-        return diffusion(self.grid, 1.0, inputs["source"], self.boundaries).balanced()
+        return diffusion(self.domain, 1.0, inputs["source"], self.boundaries).balanced()
 
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -Laplace u = f and of the boundary conditions."""
-        return diffusion_residual(self.grid, u, 1.0, inputs["source"], self.boundaries, balance=True)
+        return diffusion_residual(self.domain, u, 1.0, inputs["source"], self.boundaries, balance=True)

@@ -34,6 +34,8 @@ def _torch_names() -> dict[str, str]:
 TORCH = _torch_names()
 SUPPLIED = ("model", "schema", "channels", "normaliser", "optimizer", "schedule")
 """Arguments of a task that the run supplies."""
+RENAMED = {"grid": "domain"}
+"""Keys of older files, and what they are called now."""
 LENGTHS = ("total_steps", "T_max", "max_lr")
 """Arguments of a schedule that the run fills in where the file does not."""
 
@@ -184,6 +186,8 @@ def shorten(value: Any) -> Any:
 
 def did_you_mean_key(key: str, known: Mapping[str, Any]) -> str:
     """The closing sentence of an error about an unknown key."""
+    if RENAMED.get(key) in known:
+        return f"Did you mean {RENAMED[key]}? Known: {', '.join(sorted(known))}."
     return did_you_mean(key, known) if known else "It takes none."
 
 

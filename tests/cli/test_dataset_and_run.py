@@ -17,7 +17,7 @@ from pdekit.samples.hdf5 import read
 ROOT = Path(__file__).parents[2]
 RECIPE = str(ROOT / "datasets" / "darcy" / "recipe.yaml")
 TINY = str(ROOT / "tests" / "train" / "tiny.yaml")
-SMALL = ["--family.grid.shape", "[17, 17]", "--count", "5"]
+SMALL = ["--family.domain.shape", "[17, 17]", "--count", "5"]
 
 
 def complaint(words, capsys):
@@ -37,7 +37,7 @@ def test_generate_makes_a_folder(tmp_path, capsys):
     assert samples.certificate.accepted.all()
     assert (out / "samples.png").read_bytes()[:4] == b"\x89PNG"
     recipe = yaml.safe_load((out / "recipe.yaml").read_text())
-    assert recipe["family"]["init_args"]["grid"]["shape"] == [17, 17]
+    assert recipe["family"]["init_args"]["domain"]["shape"] == [17, 17]
     again = tmp_path / "again"
     assert main(["generate", str(out / "recipe.yaml"), "--out", str(again)]) == 0
     assert (again / "part-00000.h5").read_bytes() == (out / "part-00000.h5").read_bytes()
@@ -53,7 +53,7 @@ def test_generate_refuses_a_folder_in_use(tmp_path, capsys):
     ("words", "expected"),
     [
         (["--family", "Dracy"], "Did you mean Darcy?"),
-        (["--family.grid.shap", "[9]"], "Did you mean shape?"),
+        (["--family.domain.shap", "[9]"], "Did you mean shape?"),
         (["--family", "os.system"], "--allow os"),
         (["--dtype", "float16"], "float16"),
         (["--count", "0"], "count is 0"),

@@ -94,7 +94,7 @@ def test_solutions_without_ground_have_mean_zero():
     for name in ("poisson between Neumann sides", "poisson on a torus", "darcy without any ground"):
         family = FAMILIES[name]()
         u = family.solve(family.draw(range(3), seed=0), rtol=1e-8)["solution"]
-        mean = (u * family.grid.quadrature()).flatten(1).sum(1) / family.grid.volume
+        mean = (u * family.domain.quadrature()).flatten(1).sum(1) / family.domain.volume
         assert mean.abs().max() < 1e-12 * u.abs().max()
 
 
@@ -107,7 +107,7 @@ def test_residual_keeps_inside_and_sides_apart():
     assert torch.allclose(moved.boundary["right"], torch.full((2, 14), 0.25, dtype=torch.float64))
     # The corner with the Robin side, which a shift does concern, belongs to both.
     assert moved.boundary["left"][:, :-1].abs().max() < 1e-6
-    tilted = family.residual(u + 0.25 * family.grid.points()[..., 0], inputs)
+    tilted = family.residual(u + 0.25 * family.domain.points()[..., 0], inputs)
     # u has the slope -0.25 in the outward direction at the left: the flux a * 0.25 is missing.
     expected = 0.25 * inputs["coefficient"][:, 0, 1:-1]
     assert tilted.boundary["left"][:, 1:-1].mean() == pytest.approx(float(expected.mean()), rel=0.2)
@@ -235,7 +235,7 @@ def test_a_short_configuration():
     parser = ArgumentParser()
     parser.add_argument("--family", type=Family)
     text = """
-family: {class_path: pdekit.families.Darcy, init_args: {grid: {shape: [64, 64]}, coefficient: {class_path:
+family: {class_path: pdekit.families.Darcy, init_args: {domain: {shape: [64, 64]}, coefficient: {class_path:
   pdekit.fields.Threshold, init_args: {field: {class_path: pdekit.fields.GaussianField, init_args: {alpha: 2, tau: 3}},
   low: 3, high: 12}}, boundaries: [{where: left, kind: neumann}]}}"""
     family = parser.instantiate(parser.parse_string(text)).family

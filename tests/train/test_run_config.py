@@ -53,7 +53,7 @@ def test_schedules_are_told_the_length_and_the_peak():
 
 
 def test_the_network_gets_the_dimension_of_the_family():
-    config = tiny("--family.grid.shape", "[9, 9, 9]", "--model.modes", "3")
+    config = tiny("--family.domain.shape", "[9, 9, 9]", "--model.modes", "3")
     assert config.model(1, 1)(torch.zeros(1, 9, 9, 9, 1)).shape == (1, 9, 9, 9, 1)
     assert "the family has 2 dimensions" in message("--model.dim", "3")
 
@@ -79,8 +79,8 @@ def test_quickstart_is_a_configuration():
         (["--family", "Dracy"], "family: there is no class 'Dracy'. Did you mean Darcy? Known: Darcy, Poisson."),
         (["--family.coefficient.hgih", "3"], "Threshold has no argument 'hgih'. Did you mean high?"),
         (["--family.coefficient", "FNO"], "family.coefficient: FNO is no RandomField. Known: Constant, GaussianField"),
-        (["--family.grid.shpe", "[3,3]"], "family.grid.shpe: Grid has no argument 'shpe'. Did you mean shape?"),
-        (["--family.grid.shape", "[2,9]"], "Grid axis x has 2 points"),
+        (["--family.domain.shpe", "[3,3]"], "family.domain.shpe: Grid has no argument 'shpe'. Did you mean shape?"),
+        (["--family.domain.shape", "[2,9]"], "Grid axis x has 2 points"),
         (["--family.coefficient.field.alpha", "abc"], "family.coefficient.field.alpha is abc: expected float"),
         (["--family.coefficient.field.boundary", "neuman"], "expected one of 'neumann', 'dirichlet', 'periodic'"),
         (["--model.width", "wide"], "model.width is wide: expected int"),
@@ -98,7 +98,8 @@ def test_quickstart_is_a_configuration():
         (["--task.model", "3"], "task.model: OperatorLearning has no argument"),
         (["--modle.width", "3"], "a run has no key 'modle'. Did you mean model?"),
         (["--out", "3"], "expected the name of a folder"),
-        (["--family.grid", "null"], "family.grid is null"),
+        (["--family.domain", "null"], "family.domain is null"),
+        (["--family.grid.shape", "[9, 9]"], "Darcy has no argument 'grid'. Did you mean domain?"),
         (["--family.coefficient", "Constant"], "family.coefficient.value is missing; Constant needs it"),
         (["--family.boundaries", "[{where: left, knd: neumann}]"], "family.boundaries[0].knd: Boundary has no"),
     ],

@@ -65,7 +65,7 @@ def test_the_test_error_is_that_of_the_saved_model(finished):
     inputs = config.family.draw(range(6), seed=0, split="test")
     truth = config.family.solve(inputs, rtol=1e-10)["solution"]
     prediction = pdekit.load(out / "model").predict(inputs)["solution"]
-    weights = config.family.grid.quadrature()
+    weights = config.family.domain.quadrature()
     squares = [(weights * v.square()).sum((1, 2)) for v in (prediction - truth, truth)]
     assert float((squares[0] / squares[1]).sqrt().mean()) == pytest.approx(report.test_rel_l2, rel=1e-6)
 
