@@ -20,8 +20,8 @@ def jit(function: Callable) -> Any:
     """Compile a function on first use, without the interpreter lock, and keep it on disk.
 
     Numba takes a cached function as current if its own file has not changed, even where a kernel of another file that
-    was compiled into it has. Here the cache of every kernel depends on all sources of the package. Without any place
-    to write to, nothing is kept.
+    was compiled into it has. Here the cache of every kernel depends on all sources of its folder, so kernels of one
+    folder may call each other, and none of another. Without any place to write to, nothing is kept.
     """
     try:
         compiled = njit(cache=True, **_OPTIONS)(function)
@@ -29,11 +29,11 @@ def jit(function: Callable) -> Any:
         return njit(**_OPTIONS)(function)
     cache: Any = getattr(compiled, "_cache", None)
     if hasattr(getattr(cache, "_cache_file", None), "_source_stamp"):
-        cache._cache_file._source_stamp = _stamp()
+        cache._cache_file._source_stamp = _stamp(Path(function.__code__.co_filename).parent)
     return compiled
 
 
-@lru_cache(maxsize=1)
-def _stamp() -> str:
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+@lru_cache
+def _stamp(folder: Path) -> str:
+    sources = [Path(__file__), *sorted(folder.glob("*.py"))]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

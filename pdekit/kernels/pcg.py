@@ -1,15 +1,12 @@
 """Fused multigrid-preconditioned conjugate gradients on a lattice: one sample a thread, everything in one kernel."""
 
-import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
 
 from pdekit.kernels import fused
 from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
@@ -18,6 +15,7 @@ from pdekit.kernels.islands import Islands, find_islands, no_islands
 from pdekit.kernels.layout import BLOCKS, COLUMNS, PERIODIC, Layout, N, layout
 from pdekit.kernels.plan import GALERKIN_CONTRAST, periodic_extension, plan_levels, rounded_ratios
 from pdekit.kernels.survey import CONTRAST, FINITE, GROUND, MEAN, SINK, survey
+from pdekit.kernels.threads import for_each_sample
 
 __all__ = [
     "BREAKDOWN",
@@ -200,24 +198,6 @@ def islands_of(sample: tuple[np.ndarray, ...], has_sink: bool, tables: Layout, k
     if kind == "galerkin" and tables.table[0, BLOCKS] == 8:
         return find_islands(sample, has_sink, tables.table[0], tables.place)
     return no_islands()
-
-
-def for_each_sample(one: Callable[[int, dict], None], batch: int, threads: int | None) -> None:
-    """Call one(index, the thread's own dict) for each sample, on as many threads as torch uses."""
-    threads = min(torch.get_num_threads() if threads is None else threads, batch)
-    ticket = itertools.count()
-
-    def work() -> None:
-        spaces: dict = {}
-        while (i := next(ticket)) < batch:
-            one(i, spaces)
-
-    if threads <= 1:
-        work()
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(work) for _ in range(threads)]:
-            future.result()
 
 
 def _solve_extended(faces, sink, periodic, b, x0, extended, rtol, atol, max_iterations, coarsening, threads):

@@ -9,8 +9,9 @@ from pdekit.kernels.cycle import vcycle
 from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
 from pdekit.kernels.lattice import merge, split
 from pdekit.kernels.layout import F, N, U
-from pdekit.kernels.pcg import choose, flat, for_each_sample, islands_of, network, variant, workspace
+from pdekit.kernels.pcg import choose, flat, islands_of, network, variant, workspace
 from pdekit.kernels.plan import periodic_extension
+from pdekit.kernels.threads import for_each_sample
 
 __all__ = ["CompiledCycle"]
 

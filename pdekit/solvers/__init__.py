@@ -6,9 +6,9 @@ from pdekit.solvers.direct.spectral import Spectral
 from pdekit.solvers.krylov.cg import CG
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.dense import DenseMatrix
 from pdekit.solvers.operators.diffusion import diffusion
-from pdekit.solvers.operators.sparse import SparseMatrix
 from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.jacobi import Jacobi
@@ -19,6 +19,7 @@ from pdekit.solvers.system import LinearSystem
 
 __all__ = [
     "CG",
+    "CSR",
     "Auto",
     "DenseMatrix",
     "Direct",
@@ -33,7 +34,6 @@ __all__ = [
     "Prepared",
     "Reason",
     "Solution",
-    "SparseMatrix",
     "Spectral",
     "Stencil",
     "Tag",

@@ -7,7 +7,7 @@ from pdekit.solvers.direct.spectral import Spectral, obstacle
 from pdekit.solvers.krylov.cg import CG
 from pdekit.solvers.method import Method, Prepared
 from pdekit.solvers.operators.base import LinearOperator, Tag
-from pdekit.solvers.operators.sparse import SparseMatrix
+from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.preconditioners.jacobi import Jacobi
 from pdekit.solvers.preconditioners.multigrid import Multigrid
@@ -46,7 +46,7 @@ class Auto(Method):
             if len(A.lattice) == 1:
                 return Direct()
             return Spectral() if obstacle(A) is None else CG(Multigrid())
-        if isinstance(A, SparseMatrix) and A.shape[0] > _LARGE and Tag.SYMMETRIC in A.tags:
+        if isinstance(A, CSR) and A.shape[0] > _LARGE and Tag.SYMMETRIC in A.tags:
             return CG(Jacobi())
         if not A.values:
             return CG()

@@ -7,7 +7,7 @@ import torch
 from solvers.diffusion_problems import sides
 
 from pdekit.domain import Boundary, Grid
-from pdekit.solvers import CG, DenseMatrix, Direct, Multigrid, NotConverged, SparseMatrix, Stencil, diffusion, solve
+from pdekit.solvers import CG, CSR, DenseMatrix, Direct, Multigrid, NotConverged, Stencil, diffusion, solve
 
 gradcheck = partial(torch.autograd.gradcheck, fast_mode=True)
 gradgradcheck = partial(torch.autograd.gradgradcheck, fast_mode=True)
@@ -91,7 +91,7 @@ def test_of_stored_entries_of_a_sparse_matrix():
     indptr, indices = torch.tensor([0, 2, 4, 5]), torch.tensor([0, 1, 0, 1, 2])
 
     def x(entries, b):
-        return solve(SparseMatrix(indptr, indices, entries), b, Direct(), rtol=1e-13).x
+        return solve(CSR(indptr, indices, entries), b, Direct(), rtol=1e-13).x
 
     entries = torch.tensor([3.0, 1.0, -1.0, 2.0, 4.0], dtype=torch.float64, requires_grad=True)
     assert gradcheck(x, (entries, random(2, 3)))

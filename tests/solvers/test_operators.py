@@ -7,7 +7,7 @@ import torch
 from solvers.diffusion_problems import EVERY_KIND, problem
 
 from pdekit.core import InputError
-from pdekit.solvers import DenseMatrix, Jacobi, SparseMatrix, Stencil, Tag
+from pdekit.solvers import CSR, DenseMatrix, Jacobi, Stencil, Tag
 from pdekit.solvers.preconditioners.jacobi import Diagonal
 from pdekit.testing import check_operator, check_preconditioner
 
@@ -19,8 +19,8 @@ def unsymmetric():
 OPERATORS = {
     "dense": lambda: DenseMatrix(torch.rand(2, 3, 8, 8, dtype=torch.float64)),
     "dense symmetric": lambda: DenseMatrix(torch.eye(5, dtype=torch.float64) + 0.1),
-    "sparse": lambda: SparseMatrix.from_scipy(unsymmetric()),
-    "sparse symmetric": lambda: SparseMatrix.from_scipy(unsymmetric() + unsymmetric().T),
+    "sparse": lambda: CSR.from_scipy(unsymmetric()),
+    "sparse symmetric": lambda: CSR.from_scipy(unsymmetric() + unsymmetric().T),
     "diagonal": lambda: Diagonal(torch.rand(4, 6, dtype=torch.float64)),
     "stencil with one unknown": lambda: Stencil([torch.ones(2, 1).double(), torch.ones(1, 2).double()]),
     "stencil wrapped onto itself": lambda: Stencil(

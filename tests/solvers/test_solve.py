@@ -14,13 +14,13 @@ from pdekit.core import InputError
 from pdekit.domain import Grid
 from pdekit.solvers import (
     CG,
+    CSR,
     Auto,
     Direct,
     Jacobi,
     Multigrid,
     NotConverged,
     Reason,
-    SparseMatrix,
     Spectral,
     Stencil,
     diffusion,
@@ -183,7 +183,7 @@ def test_kinds_of_matrices_and_vectors():
 
 
 def test_a_matrix_is_factored_once():
-    A = SparseMatrix.from_scipy(scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(50, 50)))
+    A = CSR.from_scipy(scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(50, 50)))
     prepared = Direct().prepare(A)
     solution = solve(A, torch.ones(4, 50, dtype=torch.float64), prepared)
     assert solution.setup_seconds == 0

@@ -17,6 +17,7 @@ class Tag(enum.Enum):
     """A property that is known to hold."""
 
     SYMMETRIC = "symmetric"
+    HERMITIAN = "hermitian"
     POSITIVE_DEFINITE = "positive definite"
     POSITIVE_SEMIDEFINITE = "positive semidefinite"
 

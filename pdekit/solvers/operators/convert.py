@@ -9,8 +9,8 @@ from torch import Tensor
 from pdekit.core.checks import as_real
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.dense import DenseMatrix
-from pdekit.solvers.operators.sparse import SparseMatrix
 
 __all__ = ["MatrixLike", "VectorLike", "as_operator", "as_vector"]
 
@@ -29,12 +29,12 @@ def as_operator(A: MatrixLike) -> LinearOperator:
             return A
         return A.with_values([values.to(torch.float64) for values in A.values])
     if isinstance(A, scipy.sparse.sparray | scipy.sparse.spmatrix):
-        return SparseMatrix.from_scipy(A)
+        return CSR.from_scipy(A)
     dense = as_real("A", A)
     if dense.layout != torch.strided:
         raise InputError(
             f"A is a torch tensor of layout {dense.layout}; expected an operator, a SciPy sparse matrix or a dense "
-            "array. SparseMatrix(indptr, indices, entries) takes the parts of a CSR tensor."
+            "array. CSR(indptr, indices, entries) takes the parts of a CSR tensor."
         )
     return DenseMatrix(dense.to(torch.float64))
 

@@ -1,0 +1,279 @@
+"""Batches of sparse matrices on one pattern."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.pattern import Pattern
+
+__all__ = ["CSR", "Points"]
+
+
+class Points(NamedTuple):
+    """Where the unknowns of a matrix are.
+
+    Args:
+        points: ``(n, dim)``, the place of each unknown.
+        component: ``(n,)``, which component of a vector field it is; 0 for a scalar field.
+    """
+
+    points: Float[Tensor, "n dim"]
+    component: Int[Tensor, " n"]
+
+    def __getitem__(self, unknowns) -> Any:  # rows of unknowns, not the fields of a tuple
+        return Points(self.points[unknowns], self.component[unknowns])
+
+
+class CSR(LinearOperator):
+    """Square sparse matrices in compressed rows, of one pattern and batched entries, real or complex.
+
+    Args:
+        indptr: ``(n + 1,)``, where each row begins in ``indices``; or a :class:`Pattern`, which matrices can share.
+        indices: ``(nnz,)``, the column of each entry, in order within each row; None with a pattern.
+        entries: ``(*batch, nnz)``, float64 or complex128; gradients of products and solutions flow to them.
+        tags: properties known to hold for every matrix; None finds from the entries, on first use, whether they are
+            symmetric (and Hermitian).
+        nullspace: ``(n, k)``, orthonormal columns that span the common null space.
+        near_nullspace: ``(n, k)``, vectors that the matrices nearly annihilate, such as rigid-body modes, for AMG.
+        geometry: where the unknowns are.
+
+    Raises:
+        InputError: arrays that make no matrix.
+
+    Example:
+        >>> A = CSR.from_scipy(scipy.sparse.eye_array(2, format="csr"))
+        >>> A.matvec(torch.ones(2, dtype=torch.float64))
+        tensor([1., 1.], dtype=torch.float64)
+        >>> CSR(A.pattern, None, torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)).batch_shape
+        (2,)
+    """
+
+    def __init__(
+        self,
+        indptr: Int[Tensor, " rows_and_one"] | Pattern,
+        indices: Int[Tensor, " nnz"] | None,
+        entries: Shaped[Tensor, "*batch nnz"],
+        *,
+        tags: frozenset[Tag] | None = None,
+        nullspace: Shaped[Tensor, "n k"] | None = None,
+        near_nullspace: Shaped[Tensor, "n k"] | None = None,
+        geometry: Points | None = None,
+    ):
+        if isinstance(indptr, Pattern):
+            self.pattern = indptr
+        elif indices is None:
+            raise InputError("indices is None; expected the column of each entry, or a Pattern in place of indptr.")
+        else:
+            self.pattern = Pattern(indptr, indices)
+        if entries.ndim == 0 or entries.shape[-1] != self.pattern.nnz:
+            raise InputError(f"entries has shape {tuple(entries.shape)}; expected (*batch, {self.pattern.nnz}).")
+        self.entries = entries
+        self._tags, self._nullspace = tags, nullspace
+        self.near_nullspace, self.geometry = near_nullspace, geometry
+
+    @staticmethod
+    def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> "CSR":
+        """Of any SciPy sparse matrix or array, in float64 or complex128.
+
+        Raises:
+            InputError: not square.
+        """
+        csr = scipy.sparse.csr_array(matrix, copy=True)
+        sizes = tuple(csr.shape or ())
+        if len(sizes) != 2 or sizes[0] != sizes[1]:
+            raise InputError(f"A has shape {sizes}; expected a square matrix (n, n).")
+        csr.sum_duplicates()
+        indptr, indices = (torch.from_numpy(part.astype(np.int64)) for part in (csr.indptr, csr.indices))
+        precise = np.complex128 if np.iscomplexobj(csr.data) else np.float64
+        return CSR(indptr, indices, torch.from_numpy(csr.data.astype(precise)))
+
+    @property
+    def name(self) -> str:
+        kind = "complex sparse" if self.entries.is_complex() else "sparse"
+        return f"{kind} matrix of order {self.shape[0]:,} with {self.pattern.nnz:,} entries"
+
+    @property
+    def indptr(self) -> Int[Tensor, " rows_and_one"]:
+        return self.pattern.indptr
+
+    @property
+    def indices(self) -> Int[Tensor, " nnz"]:
+        return self.pattern.indices
+
+    @property
+    def rows(self) -> Int[Tensor, " nnz"]:
+        """The row of each entry."""
+        return self.pattern.rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pattern.n, self.pattern.n
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return tuple(self.entries.shape[:-1])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.entries.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.entries.device
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        """As given; otherwise whether each matrix equals its transpose (SYMMETRIC) and its adjoint (HERMITIAN)."""
+        if self._tags is None:
+            self._tags = self._find_tags()
+        return self._tags
+
+    def _find_tags(self) -> frozenset[Tag]:
+        both = frozenset({Tag.SYMMETRIC, Tag.HERMITIAN})
+        if self.entries.numel() == 0:
+            return both
+        turned, order = self.pattern.transposed
+        if turned is not self.pattern:
+            # An entry whose mirror image is not stored may still be 0.
+            one = self.to_scipy() if not self.batch_shape else None
+            return both if one is not None and _mirrored(one) else frozenset()
+        entries = self.entries.detach()
+        mirror = entries[..., order]
+        limit = 8 * torch.finfo(entries.dtype).eps * entries.abs().amax()
+        found = {Tag.SYMMETRIC} if bool((mirror - entries).abs().amax() <= limit) else set()
+        if bool((mirror.conj() - entries).abs().amax() <= limit):
+            found.add(Tag.HERMITIAN)
+        return frozenset(found)
+
+    @property
+    def nullspace(self) -> Shaped[Tensor, "n k"] | None:
+        return self._nullspace
+
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        return (self.entries,)
+
+    def with_values(self, values: Sequence[Tensor]) -> "CSR":
+        return self._with(values[0], self._tags)
+
+    def _with(self, entries: Tensor, tags: frozenset[Tag] | None) -> "CSR":
+        return CSR(
+            self.pattern, None, entries, tags=tags, nullspace=self._nullspace, near_nullspace=self.near_nullspace,
+            geometry=self.geometry,
+        )  # fmt: skip
+
+    def __getitem__(self, rows) -> "CSR":
+        """Some matrices of the batch."""
+        return self._with(self.entries[rows], self._tags)
+
+    def __add__(self, other: "CSR") -> "CSR":
+        """The sum of two batches, the pattern of one of which contains the other's; of the first's geometry."""
+        wide, narrow = (self, other) if self.pattern.nnz >= other.pattern.nnz else (other, self)
+        total = wide.entries + narrow.pattern.embed(narrow.entries, wide.pattern)
+        tags = None if self._tags is None or other._tags is None else self._tags & other._tags
+        return CSR(wide.pattern, None, total, tags=tags, near_nullspace=self.near_nullspace, geometry=self.geometry)
+
+    def matvec(self, x: Shaped[Tensor, "*#batch n"]) -> Shaped[Tensor, "*#batch n"]:
+        return _Product.apply(self.entries, x, self.pattern)  # pyright: ignore[reportReturnType]
+
+    def diagonal(self) -> Shaped[Tensor, "*batch n"]:
+        places, rows = self.pattern.diagonal
+        zeros = self.entries.new_zeros((*self.batch_shape, self.shape[0]))
+        return zeros.index_copy(-1, rows, self.entries.index_select(-1, places))
+
+    def transpose(self) -> "CSR":
+        if self._tags is not None and Tag.SYMMETRIC in self._tags:
+            return self
+        turned, order = self.pattern.transposed
+        return CSR(turned, None, self.entries.index_select(-1, order), tags=self._tags, geometry=self.geometry)
+
+    def adjoint(self) -> "CSR":
+        """The conjugate transpose."""
+        if not self.entries.is_complex():
+            return self.transpose()
+        turned, order = self.pattern.transposed
+        return CSR(turned, None, self.entries.index_select(-1, order).conj().resolve_conj(), tags=self._tags)
+
+    def to_scipy(self, index: tuple[int, ...] = ()) -> scipy.sparse.csr_array:
+        indptr, indices = self.pattern.arrays
+        return scipy.sparse.csr_array((self.entries[index].detach().cpu().numpy(), indices, indptr), shape=self.shape)
+
+    def __repr__(self) -> str:
+        return f"CSR({self.name}, batch {self.batch_shape}, {self.dtype})"
+
+
+def _mirrored(matrix: scipy.sparse.csr_array) -> bool:
+    largest = abs(matrix).max() if matrix.nnz else 0.0
+    return bool(abs(matrix - matrix.T).max() <= 8 * np.finfo(np.float64).eps * largest)
+
+
+def _product(entries: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+    """A x without a gradient."""
+    batch = torch.broadcast_shapes(entries.shape[:-1], x.shape[:-1])
+    kind = torch.promote_types(entries.dtype, x.dtype)
+    entries, x = entries.to(kind).resolve_conj(), x.to(kind).resolve_conj()
+    if x.device.type != "cpu" or isinstance(x, torch._subclasses.FakeTensor):
+        products = entries * x.index_select(-1, pattern.indices)
+        zeros = torch.zeros((*batch, pattern.n), dtype=kind, device=x.device)
+        return zeros.index_add(-1, pattern.rows, products)
+    from pdekit.kernels.sparse.product import matvec  # compiled code is loaded on first use
+
+    matrices = math.prod(entries.shape[:-1])
+    owner = torch.arange(matrices).reshape(entries.shape[:-1]).expand(batch).reshape(-1)
+    out = matvec(
+        *pattern.arrays,
+        entries.detach().reshape(matrices, pattern.nnz).contiguous().numpy(),
+        owner.numpy(),
+        x.detach().expand(*batch, pattern.n).reshape(-1, pattern.n).contiguous().numpy(),
+        torch.get_num_threads(),
+    )
+    return torch.from_numpy(out).reshape(*batch, pattern.n)
+
+
+class _Product(torch.autograd.Function):
+    """A x; the gradients are the two functions here again, so that they can be differentiated any number of times."""
+
+    @staticmethod
+    def forward(ctx: Any, entries: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+        ctx.save_for_backward(entries, x)
+        ctx.pattern = pattern
+        return _product(entries, x, pattern)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor):
+        (g,), (entries, x), pattern = cotangents, ctx.saved_tensors, ctx.pattern
+        to_entries = to_x = None
+        if ctx.needs_input_grad[0]:
+            to_entries = _Outer.apply(g, x.conj(), pattern).sum_to_size(entries.shape)  # pyright: ignore
+            to_entries = to_entries if entries.is_complex() else to_entries.real
+        if ctx.needs_input_grad[1]:
+            turned, order = pattern.transposed
+            to_x = _Product.apply(entries.index_select(-1, order).conj(), g, turned).sum_to_size(x.shape)  # pyright: ignore
+            to_x = to_x if x.is_complex() else to_x.real
+        return to_entries, to_x, None
+
+
+class _Outer(torch.autograd.Function):
+    """The entries g_i x_j of an outer product at the places of a pattern."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+        ctx.save_for_backward(g, x)
+        ctx.pattern = pattern
+        return g.index_select(-1, pattern.rows) * x.index_select(-1, pattern.indices)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor):
+        (h,), (g, x), pattern = cotangents, ctx.saved_tensors, ctx.pattern
+        turned, order = pattern.transposed
+        to_g = _Product.apply(h, x.conj(), pattern).sum_to_size(g.shape)  # pyright: ignore
+        to_x = _Product.apply(h.index_select(-1, order), g.conj(), turned).sum_to_size(x.shape)  # pyright: ignore
+        return to_g if g.is_complex() else to_g.real, to_x if x.is_complex() else to_x.real, None
