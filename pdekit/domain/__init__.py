@@ -1,6 +1,12 @@
-"""Where fields live: grids, boundary conditions, transforms."""
+"""Where fields live: grids, meshes, boundary conditions, transforms."""
 
+from pdekit.domain import shapes
 from pdekit.domain.boundary import Boundary, resolve_boundaries
 from pdekit.domain.grid import AXES, SIDES, Grid
+from pdekit.domain.mesh import Mesh
+from pdekit.domain.shapes import Annulus, Ball, Box, Disk, Interval, LShape, Rectangle, Shape
 
-__all__ = ["AXES", "SIDES", "Boundary", "Grid", "resolve_boundaries"]
+__all__ = [
+    "AXES", "SIDES", "Annulus", "Ball", "Boundary", "Box", "Disk", "Grid", "Interval", "LShape", "Mesh", "Rectangle",
+    "Shape", "resolve_boundaries", "shapes",
+]  # fmt: skip

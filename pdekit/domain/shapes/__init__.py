@@ -1,0 +1,7 @@
+"""Recipes of meshes: :class:`Shape` and its kinds."""
+
+from pdekit.domain.shapes.base import Shape
+from pdekit.domain.shapes.boxes import Box, Interval, LShape, Rectangle
+from pdekit.domain.shapes.round import Annulus, Ball, Disk
+
+__all__ = ["Annulus", "Ball", "Box", "Disk", "Interval", "LShape", "Rectangle", "Shape"]
