@@ -1,0 +1,196 @@
+"""Approximate inverses that are two triangular solves, by compiled kernels on the CPU."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.csr import CSR
+
+__all__ = [
+    "Factored",
+    "batch_index",
+    "entries_and_fill",
+    "factor_each",
+    "real_symmetric",
+    "stored_matrix",
+    "upper_triangle",
+]
+
+
+class Factored(LinearOperator):
+    """The inverses of a batch of factored matrices.
+
+    Args:
+        A: what was factored; its batch, dtype and size are taken.
+        factors: of each matrix of the batch, as `pdekit.kernels.sparse.triangular` describes them.
+        name: for reports.
+    """
+
+    def __init__(self, A: CSR, factors: Sequence[tuple[np.ndarray, ...]], name: str, *, transposed: bool = False):
+        self._batch, self._dtype, self._n = A.batch_shape, A.dtype, A.shape[0]
+        self._factors, self._name, self._transposed = list(factors), name, transposed
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._n, self._n
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self._batch
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._dtype
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        symmetric = all(len(factor) == 3 for factor in self._factors)
+        return frozenset({Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE}) if symmetric else frozenset()
+
+    def factors(self, index: int = 0) -> tuple[np.ndarray, ...]:
+        """The arrays of one matrix, counted through the batch, that the kernels in `triangular` solve with.
+
+        For a symmetric factor ``(indptr int32, indices int32, values float64)``, the rows of the unit upper triangle U
+        of ``M = U^T D U`` with ``1 / D`` first in each; for a general one a fourth array says where ``1 / D`` is.
+        """
+        return self._factors[index]
+
+    def lower(self, index: int = 0) -> scipy.sparse.csr_array:
+        """L of ``M = L L^T`` of one matrix, counted through the batch; of a symmetric factor only."""
+        indptr, indices, values = self._factors[index]
+        rows = np.repeat(np.arange(self._n), np.diff(indptr))
+        root = 1 / np.sqrt(values[indptr[:-1]])
+        scaled = np.where(rows == indices, 1.0, values) * root[rows]
+        return scipy.sparse.csr_array((scaled, (indices, rows)), shape=self.shape)
+
+    def matvec(self, x: Shaped[Tensor, "*#batch n"]) -> Shaped[Tensor, "*#batch n"]:
+        return _Apply.apply(x, self)  # pyright: ignore[reportReturnType]
+
+    def transpose(self) -> "Factored | Self":
+        if Tag.SYMMETRIC in self.tags:
+            return self
+        turned = object.__new__(type(self))
+        turned.__dict__.update(self.__dict__, _transposed=not self._transposed)
+        return turned
+
+    def adjoint(self) -> LinearOperator:
+        """The inverses of the conjugate transposed matrices."""
+        if not self._dtype.is_complex:
+            return self.transpose()
+        turned = object.__new__(type(self))
+        conjugated = [(indptr, indices, values.conj(), *rest) for indptr, indices, values, *rest in self._factors]
+        turned.__dict__.update(self.__dict__, _factors=conjugated, _transposed=not self._transposed)
+        return turned
+
+    def _solve(self, x: Tensor) -> Tensor:
+        """The triangular solves, without a gradient."""
+        from pdekit.kernels.sparse.triangular import solve  # compiled code is loaded on first use
+
+        if x.dtype != self._dtype:
+            raise InputError(f"{self.name} takes vectors of {self._dtype}; they are {x.dtype}.")
+        batch = torch.broadcast_shapes(x.shape[:-1], self._batch)
+        owner = torch.arange(math.prod(self._batch)).reshape(self._batch).expand(batch).reshape(-1)
+        rows = x.detach().resolve_conj().expand(*batch, self._n).reshape(-1, self._n).contiguous()
+        out = solve(self._factors, owner.numpy(), rows.numpy(), torch.get_num_threads(), transposed=self._transposed)
+        return torch.from_numpy(out).reshape(*batch, self._n)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class _Apply(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, operator: Factored) -> Tensor:
+        ctx.operator, ctx.shape = operator, x.shape
+        return operator._solve(x)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor):
+        return ctx.operator.adjoint().matvec(cotangents[0]).sum_to_size(ctx.shape), None
+
+
+def stored_matrix(recipe: str, A: LinearOperator) -> CSR:
+    """The operator, if its entries are stored and on the CPU.
+
+    Raises:
+        InputError: they are not; the message names the recipe and what takes this operator.
+    """
+    if not isinstance(A, CSR):
+        raise InputError(
+            f"{recipe} factors stored entries and needs a CSR; it was given {A.name}. Use Multigrid() for a Stencil, "
+            "Jacobi() for any operator that knows its diagonal, or pass the matrix as a CSR (CSR.from_scipy)."
+        )
+    if A.device.type != "cpu":
+        raise InputError(
+            f"{recipe} solves with triangles one unknown after the other, which suits the CPU only; the matrix is on "
+            f"{A.device}. Use Chebyshev(), BlockJacobi() or AMG() there."
+        )
+    if len(places := A.pattern.diagonal[1]) < A.shape[0]:
+        row = int(torch.nonzero(torch.bincount(places, minlength=A.shape[0]) == 0)[0])
+        raise InputError(
+            f"{recipe} divides by the diagonal, but row {row} stores no diagonal entry. A row of zeros makes a matrix "
+            "singular; a saddle point needs MINRES, GMRES or Direct()."
+        )
+    return A
+
+
+def real_symmetric(recipe: str, A: LinearOperator) -> CSR:
+    """As `stored_matrix`, for recipes that need a real symmetric matrix."""
+    A = stored_matrix(recipe, A)
+    if A.dtype.is_complex:
+        raise InputError(f"{recipe} takes real symmetric matrices; {A.name} is complex. Use ILU0().")
+    if Tag.SYMMETRIC not in A.tags:
+        raise InputError(
+            f"{recipe} takes symmetric matrices; {A.name} does not equal its transpose. Use ILU0(), with GMRES or "
+            "BiCGStab."
+        )
+    return A
+
+
+def upper_triangle(A: CSR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``indptr``, ``indices`` (int32) and ``values (matrices, entries)``, a copy, with the diagonal first in each row."""
+    keep = A.rows <= A.indices
+    counts = torch.bincount(A.rows[keep], minlength=A.shape[0])
+    indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32).numpy()
+    values = A.entries.detach().reshape(-1, A.pattern.nnz)[:, keep].contiguous()
+    return indptr, A.indices[keep].to(torch.int32).numpy(), values.numpy()
+
+
+def factor_each(one: Callable[[int], None], A: CSR) -> None:
+    """Call one(i) for each matrix of the batch, spread over threads where it pays."""
+    from pdekit.kernels.threads import for_each_sample
+
+    matrices = math.prod(A.batch_shape)
+    large = matrices * A.pattern.nnz > 100_000
+    for_each_sample(lambda i, _: one(i), matrices, torch.get_num_threads() if large else 1)
+
+
+def batch_index(A: LinearOperator, i: int) -> str:
+    """How messages name a matrix of the batch: " of matrix [2, 1]", or nothing where there is only one."""
+    if math.prod(A.batch_shape) == 1:
+        return ""
+    return f" of matrix {[int(k) for k in np.unravel_index(i, A.batch_shape)]}"
+
+
+def entries_and_fill(entries: Sequence[int], stored: int) -> str:
+    """The size of factors for names: "33,025 entries, fill 1.0", against the ``stored`` entries of the same triangle."""
+    least, most = min(entries, default=0), max(entries, default=0)
+    sizes = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    mean = sum(entries) / max(len(entries), 1)
+    return f"{sizes} entries, fill {mean / max(stored, 1):.1f}"
