@@ -1,5 +1,6 @@
 """Argument checks whose messages name the culprit and its index."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,12 +9,29 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 
-__all__ = ["as_real", "check_finite", "check_positive", "check_shape", "first_index"]
+__all__ = ["as_numbers", "as_real", "check_finite", "check_positive", "check_shape", "first_index"]
 
 
 def first_index(mask: Shaped[Tensor, "..."]) -> tuple[int, ...]:
     """The index of the first True entry of ``mask``, in row-major order."""
     return tuple(int(i) for i in torch.nonzero(mask)[0])
+
+
+def as_numbers(name: str, values: Any) -> Shaped[Tensor, "..."]:
+    """A tensor of real or complex numbers from a tensor, an array or nested sequences.
+
+    Args:
+        name: what they are called in the message.
+        values: of any numeric type.
+
+    Raises:
+        InputError: they are no numbers.
+    """
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = f"{type(values).__name__} of type {values.dtype}" if hasattr(values, "dtype") else type(values).__name__
+        raise InputError(f"{name} is a {kind}; expected a tensor or an array of real numbers.") from error
 
 
 def as_real(name: str, values: Any) -> Shaped[Tensor, "..."]:
@@ -26,22 +44,21 @@ def as_real(name: str, values: Any) -> Shaped[Tensor, "..."]:
     Raises:
         InputError: they are no numbers, or complex.
     """
-    try:
-        tensor = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        kind = f"{type(values).__name__} of type {values.dtype}" if hasattr(values, "dtype") else type(values).__name__
-        raise InputError(f"{name} is a {kind}; expected a tensor or an array of real numbers.") from error
+    tensor = as_numbers(name, values)
     if tensor.is_complex():
         raise InputError(f"{name} is complex; expected real entries.")
     return tensor
 
 
-def check_finite(name: str, values: Shaped[Tensor, "..."]) -> None:
+def check_finite(
+    name: str, values: Shaped[Tensor, "..."], place: Callable[[tuple[int, ...]], tuple[int, ...]] | None = None
+) -> None:
     """Refuse NaN and infinite entries.
 
     Args:
         name: what the tensor is called in the message.
         values: any shape.
+        place: from the index of an entry to the index that the message shows; by default the same.
 
     Raises:
         InputError: names the first bad entry, its index, and how many there are.
@@ -59,8 +76,9 @@ def check_finite(name: str, values: Shaped[Tensor, "..."]) -> None:
         return
     where = first_index(~finite)
     count = int((~finite).sum())
+    shown = where if place is None else place(where)
     raise InputError(
-        f"{name}{list(where)} is {values[where].item()} ({count} of {values.numel()} entries are not finite); "
+        f"{name}{list(shown)} is {values[where].item()} ({count} of {values.numel()} entries are not finite); "
         "expected finite numbers."
     )
 
@@ -106,10 +124,12 @@ def check_shape(name: str, values: Shaped[Tensor, "..."], expected: tuple[int, .
 
 
 def _all_between(values: Tensor, low: float, high: float) -> bool:
-    """Whether all entries lie strictly inside (low, high), in one pass; NaN does not, complex numbers are not asked."""
+    """Whether all entries lie strictly inside (low, high), in one pass; NaN does not. Complex: both parts."""
     if values.numel() == 0:
         return True
-    if values.is_complex() or values.dtype == torch.bool:
+    if values.is_complex():
+        values = torch.view_as_real(values.detach().resolve_conj())
+    if values.dtype == torch.bool:
         return False
     least, largest = torch.aminmax(values.detach())
     return bool((least > low) & (largest < high))

@@ -3,7 +3,11 @@
 from pdekit.solvers.auto import Auto
 from pdekit.solvers.direct.direct import Direct
 from pdekit.solvers.direct.spectral import Spectral
+from pdekit.solvers.krylov.bicgstab import BiCGStab
 from pdekit.solvers.krylov.cg import CG
+from pdekit.solvers.krylov.flexible_cg import FlexibleCG
+from pdekit.solvers.krylov.gmres import GMRES
+from pdekit.solvers.krylov.minres import MINRES
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
@@ -20,9 +24,13 @@ from pdekit.solvers.system import LinearSystem
 __all__ = [
     "CG",
     "CSR",
+    "GMRES",
+    "MINRES",
     "Auto",
+    "BiCGStab",
     "DenseMatrix",
     "Direct",
+    "FlexibleCG",
     "Jacobi",
     "LinearOperator",
     "LinearSystem",

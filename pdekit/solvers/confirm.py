@@ -1,9 +1,10 @@
 """The one stopping rule: a method's result is confirmed, restarted from, or declared stagnant."""
 
-from typing import NamedTuple
+import time
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from pdekit.solvers.method import Prepared
@@ -14,25 +15,17 @@ __all__ = ["confirmed"]
 _RESTARTS = 6
 
 
-class _Attempt(NamedTuple):
-    x: Tensor
-    residual: Tensor
-    reason: Tensor
-    iterations: Tensor
-    history: Tensor
-    setup_seconds: float
-    name: str
-
-
 @torch.no_grad()
 def confirmed(
     prepared: Prepared,
-    b: Float[Tensor, "*batch n"],
-    x0: Float[Tensor, "*batch n"] | None,
+    b: Inexact[Tensor, "*batch n"],
+    x0: Inexact[Tensor, "*batch n"] | None,
     rtol: float,
     atol: float,
 ) -> Solution:
     """Run a method, recompute the residual, and restart the systems that miss until they meet it or gain nothing.
+
+    What still misses then goes to what the method names as its fallback, if it names any.
 
     Args:
         prepared: the method, bound to its matrix.
@@ -41,17 +34,13 @@ def confirmed(
         rtol: relative tolerance.
         atol: absolute tolerance.
     """
-    A, basis = prepared.operator, prepared.operator.nullspace
-
-    def without_nullspace(v: Tensor) -> Tensor:
-        return v if basis is None else v - (v @ basis) @ basis.mT
-
-    b = without_nullspace(b)
+    basis = prepared.operator.nullspace
+    b = _without(basis, b)
     norm = torch.linalg.vector_norm(b, dim=-1)
     scale = torch.where(norm > 0, norm, 1.0)
     tolerance = torch.full_like(norm, rtol).maximum(atol / scale)
     if x0 is not None:
-        x0 = torch.where((norm > 0).unsqueeze(-1), without_nullspace(x0), 0.0)
+        x0 = torch.where((norm > 0).unsqueeze(-1), _without(basis, x0), 0.0)
 
     if b.numel() == 0:
         none = torch.zeros_like(norm, dtype=torch.int64)
@@ -59,48 +48,113 @@ def confirmed(
         history = torch.zeros((1, *norm.shape), dtype=norm.dtype, device=norm.device)
         return Solution(b, met, norm, tolerance, none, reasons_of(none), history, 0.0, 0.0, "nothing")
 
-    def attempt(b: Tensor, x0: Tensor | None) -> _Attempt:
-        outcome = prepared.run(b, x0, rtol, atol)
-        x, residual = without_nullspace(outcome.x), outcome.residual
-        if residual is None or basis is not None:
-            residual = torch.linalg.vector_norm(b - A.matvec(x), dim=-1)
-        residual = residual / scale
-        history = outcome.history
-        if history is None:
-            start = b if x0 is None else b - A.matvec(x0)
-            history = torch.stack([torch.linalg.vector_norm(start, dim=-1), residual * scale])
-        broken = ~torch.isfinite(residual) & (outcome.reason == Reason.CONVERGED.code)
-        reason = torch.where(broken, Reason.NOT_FINITE.code, outcome.reason)
-        return _Attempt(x, residual, reason, outcome.iterations, history / scale, outcome.setup_seconds, outcome.name)
+    goal = _Goal(basis, scale, tolerance, rtol, atol)
+    found = _restarted(prepared, b, x0, goal)
+    histories, name, setup_seconds = [found.history], found.name, found.setup_seconds
+    while bool((missed := ~(found.residual <= tolerance)).any()):
+        began = time.perf_counter()
+        following = prepared.fallback()
+        if following is None:
+            break
+        prepared = following
+        setup_seconds += time.perf_counter() - began
+        again = _restarted(prepared, torch.where(missed.unsqueeze(-1), b, 0.0), None, goal)
+        better = missed & ~(again.residual > found.residual)
+        found = _Attempt(
+            torch.where(better.unsqueeze(-1), again.x, found.x),
+            torch.where(better, again.residual, found.residual),
+            torch.where(better, again.reason, found.reason),
+            torch.where(missed, found.iterations + again.iterations, found.iterations),
+            again.history,
+            setup_seconds,
+            again.name,
+        )
+        histories.append(torch.where(missed, again.history[1:], torch.nan))
+        setup_seconds += again.setup_seconds
+        count = "" if missed.numel() == 1 else f" for {int(missed.sum())} of {missed.numel()} systems"
+        name += f"; then {again.name}{count}"
+    converged = found.residual <= tolerance
+    reason = torch.where(~converged & (found.reason == Reason.CONVERGED.code), Reason.STAGNATION.code, found.reason)
+    reason = torch.where(converged, Reason.CONVERGED.code, reason)
+    return Solution(
+        x=found.x,
+        converged=converged,
+        residual=found.residual,
+        tolerance=tolerance,
+        iterations=found.iterations,
+        reason=reasons_of(reason),
+        history=torch.cat(histories),
+        setup_seconds=setup_seconds,
+        solve_seconds=0.0,
+        method=name,
+    )
 
-    first = attempt(b, x0)
+
+@dataclass(frozen=True)
+class _Goal:
+    """What to reach: residuals of at most ``tolerance * scale``, in the complement of the null space."""
+
+    basis: Inexact[Tensor, "n k"] | None
+    scale: Float[Tensor, "*batch"]
+    tolerance: Float[Tensor, "*batch"]
+    rtol: float
+    atol: float
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """An outcome with its residual recomputed; residual and history are relative to the scale."""
+
+    x: Inexact[Tensor, "*batch n"]
+    residual: Float[Tensor, "*batch"]
+    reason: Int[Tensor, "*batch"]
+    iterations: Int[Tensor, "*batch"]
+    history: Float[Tensor, "steps *batch"]
+    setup_seconds: float
+    name: str
+
+
+def _without(basis: Tensor | None, v: Tensor) -> Tensor:
+    """The part of v orthogonal to the null space."""
+    if basis is None:
+        return v
+    basis = basis.to(v.dtype)
+    return v - (v @ basis.conj()) @ basis.mT
+
+
+def _attempt(prepared: Prepared, b: Tensor, x0: Tensor | None, goal: _Goal) -> _Attempt:
+    A = prepared.operator
+    outcome = prepared.run(b, x0, goal.rtol, goal.atol)
+    x, residual = _without(goal.basis, outcome.x), outcome.residual
+    if residual is None or goal.basis is not None:
+        residual = torch.linalg.vector_norm(b - A.matvec(x), dim=-1)
+    residual = residual / goal.scale
+    history = outcome.history
+    if history is None:
+        start = b if x0 is None else b - A.matvec(x0)
+        history = torch.stack([torch.linalg.vector_norm(start, dim=-1), residual * goal.scale])
+    broken = ~torch.isfinite(residual) & (outcome.reason == Reason.CONVERGED.code)
+    reason = torch.where(broken, Reason.NOT_FINITE.code, outcome.reason)
+    history = history / goal.scale
+    return _Attempt(x, residual, reason, outcome.iterations, history, outcome.setup_seconds, outcome.name)
+
+
+def _restarted(prepared: Prepared, b: Tensor, x0: Tensor | None, goal: _Goal) -> _Attempt:
+    """The method, again from its result where that believed to be converged but is not, as long as this gains."""
+    first = _attempt(prepared, b, x0, goal)
     x, residual, reason, iterations = first.x, first.residual, first.reason, first.iterations
     histories, setup_seconds = [first.history], first.setup_seconds
     for _ in range(_RESTARTS):
-        missed = (reason == Reason.CONVERGED.code) & ~(residual <= tolerance)
+        missed = (reason == Reason.CONVERGED.code) & ~(residual <= goal.tolerance)
         if not bool(missed.any()):
             break
         rows = missed.unsqueeze(-1)
-        again = attempt(torch.where(rows, b, 0.0), torch.where(rows, x, 0.0))
+        again = _attempt(prepared, torch.where(rows, b, 0.0), torch.where(rows, x, 0.0), goal)
         x = torch.where(rows & (again.residual < residual).unsqueeze(-1), again.x, x)
-        gained = (again.residual <= 0.5 * residual) | (again.residual <= tolerance)
+        gained = (again.residual <= 0.5 * residual) | (again.residual <= goal.tolerance)
         reason = torch.where(missed, torch.where(gained, again.reason, Reason.STAGNATION.code), reason)
         residual = torch.where(missed, torch.minimum(again.residual, residual), residual)
         iterations = torch.where(missed, iterations + again.iterations, iterations)
         histories.append(torch.where(missed, again.history[1:], torch.nan))
         setup_seconds += again.setup_seconds
-    converged = residual <= tolerance
-    reason = torch.where(~converged & (reason == Reason.CONVERGED.code), Reason.STAGNATION.code, reason)
-    reason = torch.where(converged, Reason.CONVERGED.code, reason)
-    return Solution(
-        x=x,
-        converged=converged,
-        residual=residual,
-        tolerance=tolerance,
-        iterations=iterations,
-        reason=reasons_of(reason),
-        history=torch.cat(histories),
-        setup_seconds=setup_seconds,
-        solve_seconds=0.0,
-        method=first.name,
-    )
+    return _Attempt(x, residual, reason, iterations, torch.cat(histories), setup_seconds, first.name)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.solvers.confirm import confirmed
@@ -16,16 +16,16 @@ __all__ = ["solve_differentiably"]
 
 def solve_differentiably(
     prepared: Prepared,
-    b: Float[Tensor, "*batch n"],
-    x0: Float[Tensor, "*batch n"] | None,
+    b: Inexact[Tensor, "*batch n"],
+    x0: Inexact[Tensor, "*batch n"] | None,
     rtol: float,
     atol: float,
 ) -> Solution:
     """The confirmed solution, through which gradients flow to ``b`` and to the stored values of the matrix.
 
-    With ``x = A^-1 b`` and a cotangent g, the multiplier ``w = A^-T g`` is the gradient to b and ``-w_i x_j`` that to
-    the entry (i, j). The multiplier comes from the same method with the transposed preconditioner, to the tolerance
-    rtol ||g||, and is differentiable again.
+    With ``x = A^-1 b`` and a cotangent g, the multiplier ``w = A^-H g`` is the gradient to b and ``-w_i conj(x_j)``
+    that to the entry (i, j) (A^H is the conjugate transpose, for real matrices the transpose). The multiplier comes
+    from the same method with the adjoint preconditioner, to the tolerance rtol ||g||, and is differentiable again.
 
     Raises:
         NotConverged: in the backward pass, where the multiplier misses its tolerance.
@@ -51,7 +51,8 @@ class _Implicit(torch.autograd.Function):
     def backward(ctx: Any, *cotangents):
         x, *values = ctx.saved_tensors
         again = torch.is_grad_enabled()
-        multiplier = solve_differentiably(ctx.prepared.transpose(), cotangents[0].contiguous(), None, ctx.rtol, 0.0)
+        adjoint = ctx.prepared.adjoint()
+        multiplier = solve_differentiably(adjoint, cotangents[0].contiguous(), None, ctx.rtol, 0.0)
         if not bool(multiplier.converged.all()):
             raise NotConverged(multiplier)
         w = multiplier.x
@@ -61,7 +62,7 @@ class _Implicit(torch.autograd.Function):
             with torch.enable_grad():
                 # Fresh names for the values make this a partial derivative: w and x depend on the values too.
                 leaves = [v.view_as(v) if again else v.detach().requires_grad_(v.requires_grad) for v in values]
-                product = -(w * ctx.prepared.operator.with_values(leaves).matvec(x)).sum()
+                product = -torch.linalg.vecdot(w, ctx.prepared.operator.with_values(leaves).matvec(x)).real.sum()
             found = torch.autograd.grad(product, [leaves[place] for place in wanted], create_graph=again)
             for place, gradient in zip(wanted, found, strict=True):
                 gradients[place] = gradient

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from pdekit.solvers.operators.base import LinearOperator
@@ -25,7 +25,7 @@ class Outcome:
         setup_seconds: set-up done within the run.
     """
 
-    x: Float[Tensor, "*batch n"]
+    x: Inexact[Tensor, "*batch n"]
     iterations: Int[Tensor, "*batch"]
     reason: Int[Tensor, "*batch"]
     history: Float[Tensor, "steps *batch"] | None
@@ -42,7 +42,7 @@ class Prepared(ABC):
 
     @abstractmethod
     def run(
-        self, b: Float[Tensor, "*batch n"], x0: Float[Tensor, "*batch n"] | None, rtol: float, atol: float
+        self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
     ) -> Outcome:
         """Solve, without gradients, until ``||b - A x||_2 <= max(rtol ||b||_2, atol)``.
 
@@ -53,9 +53,15 @@ class Prepared(ABC):
             atol: absolute tolerance.
         """
 
-    def transpose(self) -> "Prepared":
-        """The same for the transposed matrix, with the transposed preconditioner; itself for a symmetric one."""
-        return self
+    def adjoint(self) -> "Prepared":
+        """The same for the adjoint matrix, with the adjoint preconditioner; itself for a Hermitian matrix."""
+        if self.operator.hermitian:
+            return self
+        raise NotImplementedError(f"{type(self).__name__} does not define its adjoint.")
+
+    def fallback(self) -> "Prepared | None":
+        """What to try where this one has failed; None where nothing else is known."""
+        return None
 
 
 class Method(ABC):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Inexact, Int, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -25,7 +25,8 @@ class Reason(enum.Enum):
     )
     STAGNATION = (
         "the residual stopped falling short of the tolerance: the tolerance is below what float64 can attain for "
-        "matrices of this condition, or the matrix is nearly singular"
+        "matrices of this condition, the matrix is nearly singular, or restarts of GMRES stall (a larger restart, a "
+        "stronger preconditioner or Direct() helps)"
     )
     NOT_DEFINITE = (
         "conjugate gradients met a direction of no or negative curvature: the matrix or the preconditioner is not "
@@ -38,6 +39,15 @@ class Reason(enum.Enum):
     SINGULAR = (
         "the matrix is singular: a grid or graph without Dirichlet condition, disconnected unknowns, or a row of "
         "zeros; the system has no unique solution"
+    )
+    BREAKDOWN = (
+        "the recurrence broke down, dividing by an inner product that vanished: the matrix is singular or nearly so, "
+        "the preconditioner maps a residual to 0, or the method met its bad luck (BiCGStab does); another x0, GMRES() "
+        "or Direct() helps"
+    )
+    PRECONDITIONER_NOT_DEFINITE = (
+        "the preconditioner is not positive definite, which MINRES needs whatever the matrix is; use none, one that "
+        "was made from a definite part of the matrix, or GMRES(), which takes any"
     )
 
     def __str__(self) -> str:
@@ -72,7 +82,7 @@ class Solution:
         nullspace: what was done about a singular matrix; None where it has no null space.
     """
 
-    x: Float[Tensor, "*batch n"] | np.ndarray
+    x: Inexact[Tensor, "*batch n"] | np.ndarray
     converged: Bool[Tensor, "*batch"]
     residual: Float[Tensor, "*batch"]
     tolerance: Float[Tensor, "*batch"]

@@ -51,26 +51,26 @@ def _outcome(x: Tensor, reason: Tensor, name: str) -> Outcome:
 
 class _DenseLU(Prepared):
     def __init__(
-        self, operator: DenseMatrix, factors: tuple[Tensor, Tensor, Tensor] | None = None, adjoint: bool = False
+        self, operator: DenseMatrix, factors: tuple[Tensor, Tensor, Tensor] | None = None, turned: bool = False
     ):
         super().__init__(operator)
         self.dense = operator
         self.factors = torch.linalg.lu_factor_ex(operator.matrix.detach()) if factors is None else factors
-        self.adjoint = adjoint
+        self.turned = turned
 
     def run(
         self, b: Float[Tensor, "*batch n"], x0: Float[Tensor, "*batch n"] | None, rtol: float, atol: float
     ) -> Outcome:
         lu, pivots, info = self.factors
         right = b if x0 is None else b - self.operator.matvec(x0)
-        x = torch.linalg.lu_solve(lu, pivots, right.unsqueeze(-1), adjoint=self.adjoint).squeeze(-1)
+        x = torch.linalg.lu_solve(lu, pivots, right.unsqueeze(-1), adjoint=self.turned).squeeze(-1)
         singular = info.ne(0).expand(b.shape[:-1])
         x = torch.where(singular.unsqueeze(-1), 0.0, x)
         reason = torch.where(singular, Reason.SINGULAR.code, Reason.CONVERGED.code)
         return _outcome(x if x0 is None else x0 + x, reason, "Direct, dense LU")
 
-    def transpose(self) -> Prepared:
-        return _DenseLU(self.dense.transpose(), self.factors, not self.adjoint)
+    def adjoint(self) -> Prepared:
+        return _DenseLU(self.dense.adjoint(), self.factors, not self.turned)
 
 
 class _SuperLU(Prepared):
@@ -130,7 +130,7 @@ class _SuperLU(Prepared):
         name = "Direct, SuperLU" + (" with one unknown fixed" if self.fixed else "")
         return _outcome(found if x0 is None else x0 + found, torch.from_numpy(reason).to(b.device), name)
 
-    def transpose(self) -> Prepared:
-        if self.symmetric:
+    def adjoint(self) -> Prepared:
+        if self.operator.hermitian:
             return self
-        return _SuperLU(self.operator.transpose(), self.factors, "T" if self.trans == "N" else "N")
+        return _SuperLU(self.operator.adjoint(), self.factors, "H" if self.trans == "N" else "N")

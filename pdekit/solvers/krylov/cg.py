@@ -1,27 +1,31 @@
 """Preconditioned conjugate gradients."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.solvers.krylov.base import PreparedKrylov, check_limit
+from pdekit.solvers.krylov.directions import Directions, ShortRecurrence
 from pdekit.solvers.krylov.fused import FusedCG, fits
 from pdekit.solvers.method import Method, Outcome, Prepared
-from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.jacobi import Jacobi
 from pdekit.solvers.preconditioners.multigrid import Multigrid
 from pdekit.solvers.solution import Reason
 
-__all__ = ["CG", "conjugate_gradients"]
+__all__ = ["CG", "check_hermitian", "conjugate_gradients"]
 
 
 @dataclass(frozen=True)
 class CG(Method):
-    """Preconditioned conjugate gradients for symmetric positive definite matrices.
+    """Preconditioned conjugate gradients for symmetric (complex: Hermitian) positive definite matrices.
 
     A float64 :class:`Stencil` on the CPU with :class:`Multigrid` runs in one compiled kernel, a sample a thread; all
     else runs as torch operations on the whole batch, on any device.
@@ -43,66 +47,65 @@ class CG(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
-        if self.max_iterations < 1:
-            raise InputError(f"CG has max_iterations={self.max_iterations}; expected at least 1.")
+        check_limit("CG", "max_iterations", self.max_iterations)
         given = self.preconditioner
         if given is not None and not (given.linear and given.symmetric):
             lack = "linear" if not given.linear else "symmetric"
             raise InputError(
                 f"CG cannot use the preconditioner {given}, whose map is not {lack}: conjugate gradients need a fixed "
-                "symmetric positive definite one. Use Jacobi() or Multigrid(), or solve with Direct()."
+                "symmetric positive definite one. FlexibleCG takes it as it is; so does GMRES, for any matrix."
             )
 
     def prepare(self, A: LinearOperator) -> Prepared:
-        if Tag.SYMMETRIC not in A.tags:
-            raise InputError(
-                f"CG needs a symmetric matrix, but {A.name} is not known to be one. Use Direct(), which takes any "
-                "matrix, or pass a matrix that equals its transpose."
-            )
+        check_hermitian("CG", A)
         if isinstance(A, Stencil) and isinstance(self.preconditioner, Multigrid) and fits(A, self.preconditioner):
             return FusedCG(A, self.preconditioner, self.max_iterations)
-        return _PreparedCG(A, self.preconditioner, self.max_iterations)
+        iterate = partial(conjugate_gradients, max_iterations=self.max_iterations)
+        return PreparedKrylov(A, self.preconditioner or default_preconditioner(A), iterate, "CG")
 
 
-class _PreparedCG(Prepared):
-    def __init__(self, operator: LinearOperator, recipe: Preconditioner | None, max_iterations: int):
-        super().__init__(operator)
-        self.max_iterations = max_iterations
-        if recipe is None:
-            try:
-                self.preconditioner = Jacobi().setup(operator)
-            except NotImplementedError:
-                self.preconditioner = None
+def check_hermitian(method: str, A: LinearOperator) -> None:
+    """Refuse matrices that are not known to equal their adjoint.
+
+    Raises:
+        InputError: names the methods that take the matrix.
+    """
+    if not A.hermitian:
+        if A.dtype.is_complex:
+            kind, mirror = "Hermitian", "conjugate transpose (one that equals its transpose does not: it is symmetric)"
         else:
-            self.preconditioner = recipe.setup(operator)
-        self.name = f"CG, {self.preconditioner.name if self.preconditioner else 'no'} preconditioner"
-
-    def run(
-        self, b: Float[Tensor, "*batch n"], x0: Float[Tensor, "*batch n"] | None, rtol: float, atol: float
-    ) -> Outcome:
-        wanted = (rtol * torch.linalg.vector_norm(b, dim=-1)).clamp(min=atol)
-        # Asking whether all have converged waits for an accelerator, so it is not asked at every step there.
-        every = 1 if b.device.type == "cpu" else 8
-        return conjugate_gradients(
-            self.operator, self.preconditioner, b, x0, wanted, self.max_iterations, check_every=every, name=self.name
+            kind, mirror = "symmetric", "transpose"
+        raise InputError(
+            f"{method} needs a {kind} matrix, but {A.name} is not known to be one. Use Direct() or GMRES(), which take "
+            f"any matrix, or pass a matrix that equals its {mirror}."
         )
+
+
+def default_preconditioner(A: LinearOperator) -> Preconditioner | None:
+    """Jacobi, or none where the operator does not know its diagonal."""
+    try:
+        A.diagonal()
+    except NotImplementedError:
+        return None
+    return Jacobi()
 
 
 def conjugate_gradients(
     A: LinearOperator,
     preconditioner: LinearOperator | None,
-    b: Float[Tensor, "*batch n"],
-    x0: Float[Tensor, "*batch n"] | None,
+    b: Inexact[Tensor, "*batch n"],
+    x0: Inexact[Tensor, "*batch n"] | None,
     wanted: Float[Tensor, "*batch"],
     max_iterations: int,
     *,
     check_every: int | None = 1,
     name: str = "CG",
+    directions: Callable[[], Directions] = ShortRecurrence,
 ) -> Outcome:
     """The iteration itself, on whole batches, with columns frozen as they stop.
 
     Args:
-        A: symmetric positive definite.
+        A: symmetric (complex: Hermitian) positive definite.
         preconditioner: approximate inverse of ``A``, already set up, or None.
         b: right-hand sides.
         x0: first guess, or None for zero.
@@ -111,6 +114,7 @@ def conjugate_gradients(
         check_every: after how many steps to ask whether all columns have stopped; None never asks, so that exactly
             ``max_iterations`` steps run without waiting for the device.
         name: of the method, for the outcome.
+        directions: makes the rule that chooses the search directions.
 
     Returns:
         The outcome; the residuals it knows are those of the recurrence.
@@ -129,23 +133,22 @@ def conjugate_gradients(
     reason = torch.full_like(norm, Reason.CONVERGED.code, dtype=torch.int64)
     iterations = torch.zeros_like(reason)
     active = ~(norm <= wanted)
-    rz = torch.ones_like(norm)
-    p = torch.zeros_like(b)
+    rule = directions()
     for step in range(max_iterations):
         if check_every is not None and step % check_every == 0 and not bool(active.any()):
             break
         z = r if preconditioner is None else preconditioner.matvec(r)
-        rz, previous = torch.linalg.vecdot(r, z), rz
-        beta = torch.where(active, rz / previous, 0.0) if step else torch.zeros_like(rz)
-        p = z + beta.unsqueeze(-1) * p
+        p, slope = rule.step(z, r, active)
         q = A.matvec(p)
-        curvature = torch.linalg.vecdot(p, q)
-        sound = (curvature > 0) & (rz > 0)
-        finite = torch.isfinite(curvature) & torch.isfinite(rz)
-        failed = torch.where(finite, Reason.NOT_DEFINITE.code, Reason.NOT_FINITE.code)
+        curvature = torch.linalg.vecdot(p, q).real
+        finite = torch.isfinite(curvature) & torch.isfinite(slope)
+        sound = (curvature > 0) & (slope.real > 0 if rule.definite else slope != 0)
+        failed = torch.where(curvature > 0, rule.without_slope.code, Reason.NOT_DEFINITE.code)
+        failed = torch.where(finite, failed, Reason.NOT_FINITE.code)
         reason = torch.where(active & ~(sound & finite), failed, reason)
         active = active & sound & finite
-        alpha = torch.where(active, rz / curvature, 0.0).unsqueeze(-1)
+        rule.used(p, q, curvature, active)
+        alpha = torch.where(active, slope / curvature, 0.0).unsqueeze(-1)
         # A column that has stopped keeps x and r bit for bit, whatever its directions have become.
         moving = active.unsqueeze(-1)
         x = torch.where(moving, x + alpha * p, x)

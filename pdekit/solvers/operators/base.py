@@ -7,7 +7,7 @@ from typing import Self
 
 import scipy.sparse
 import torch
-from jaxtyping import Float
+from jaxtyping import Inexact
 from torch import Tensor
 
 __all__ = ["LinearOperator", "Tag"]
@@ -61,15 +61,20 @@ class LinearOperator(ABC):
         """Properties known to hold for every matrix of the batch."""
 
     @property
-    def nullspace(self) -> Float[Tensor, "n k"] | None:
+    def hermitian(self) -> bool:
+        """Whether every matrix is known to equal its conjugate transpose; for real ones, to be symmetric."""
+        return Tag.HERMITIAN in self.tags or (Tag.SYMMETRIC in self.tags and not self.dtype.is_complex)
+
+    @property
+    def nullspace(self) -> Inexact[Tensor, "n k"] | None:
         """Orthonormal columns that span the common null space, or None where there is none."""
         return None
 
     @abstractmethod
-    def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
+    def matvec(self, x: Inexact[Tensor, "*#batch n"]) -> Inexact[Tensor, "*#batch n"]:
         """The product A x."""
 
-    def diagonal(self) -> Float[Tensor, "*batch n"]:
+    def diagonal(self) -> Inexact[Tensor, "*batch n"]:
         """The diagonal of each matrix."""
         raise NotImplementedError(f"{type(self).__name__} does not know its diagonal.")
 
@@ -78,6 +83,14 @@ class LinearOperator(ABC):
         if Tag.SYMMETRIC in self.tags:
             return self
         raise NotImplementedError(f"{type(self).__name__} is not symmetric and does not define its transpose.")
+
+    def adjoint(self) -> "LinearOperator":
+        """The conjugate transpose, which for real matrices is the transpose; a Hermitian operator returns itself."""
+        if self.hermitian:
+            return self
+        if not self.dtype.is_complex:
+            return self.transpose()
+        raise NotImplementedError(f"{type(self).__name__} is complex, not Hermitian, and does not define its adjoint.")
 
     @property
     def values(self) -> tuple[Tensor, ...]:

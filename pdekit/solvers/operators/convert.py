@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from pdekit.core.checks import as_real
+from pdekit.core.checks import as_numbers
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
@@ -19,39 +19,46 @@ VectorLike = Shaped[Tensor, "..."] | np.ndarray
 
 
 def as_operator(A: MatrixLike) -> LinearOperator:
-    """The operator, in float64, that an operator, a SciPy sparse or a dense matrix stands for.
+    """The operator, in float64 or complex128, that an operator, a SciPy sparse or a dense matrix stands for.
 
     Raises:
-        InputError: complex, not square, or a sparse torch tensor.
+        InputError: not square, a sparse torch tensor, or no matrix at all.
     """
     if isinstance(A, LinearOperator):
-        if A.dtype == torch.float64:
+        if A.dtype in (torch.float64, torch.complex128):
             return A
-        return A.with_values([values.to(torch.float64) for values in A.values])
+        return A.with_values([precise(values) for values in A.values])
     if isinstance(A, scipy.sparse.sparray | scipy.sparse.spmatrix):
         return CSR.from_scipy(A)
-    dense = as_real("A", A)
+    dense = as_numbers("A", A)
     if dense.layout != torch.strided:
         raise InputError(
             f"A is a torch tensor of layout {dense.layout}; expected an operator, a SciPy sparse matrix or a dense "
             "array. CSR(indptr, indices, entries) takes the parts of a CSR tensor."
         )
-    return DenseMatrix(dense.to(torch.float64))
+    return DenseMatrix(precise(dense))
+
+
+def precise(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    """The same numbers in complex128 where they are complex, else in float64."""
+    return values.to(torch.complex128 if values.is_complex() else torch.float64)
 
 
 def as_vector(name: str, b: VectorLike, A: LinearOperator) -> Tensor:
-    """A batch of vectors ``(*batch, n)`` in float64 on the device of ``A``.
+    """A batch of vectors ``(*batch, n)`` on the device of ``A``, in complex128 where it or ``A`` is, else float64.
 
     Raises:
-        InputError: complex, or of a shape that does not go with ``A``.
+        InputError: of a shape or on a device that does not go with ``A``.
     """
     n = A.shape[0]
     if scipy.sparse.issparse(b):
         raise InputError(f"{name} is sparse; expected a dense vector: pass {name}.toarray().")
-    values = as_real(name, b)
+    values = as_numbers(name, b)
     if values.ndim == 0 or values.shape[-1] != n:
         hint = ""
-        if values.ndim >= 2 and values.shape[-2] == n:
+        if tuple(values.shape) == (n, 1):
+            hint = f" It is a column; vectors are rows here: pass {name}[:, 0]."
+        elif values.ndim >= 2 and values.shape[-2] == n:
             hint = " Vectors are rows here, so columns want transposing: pass b.T."
         elif values.ndim > 1 and values.shape[1:].numel() == n:
             hint = " Fields want flattening: LinearSystem.reduce does it."
@@ -65,4 +72,4 @@ def as_vector(name: str, b: VectorLike, A: LinearOperator) -> Tensor:
         ) from None
     if values.device != A.device:
         raise InputError(f"{name} is on {values.device}, but A is on {A.device}; move one of them.")
-    return values.to(torch.float64)
+    return values.to(torch.complex128) if A.dtype.is_complex else precise(values)

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Float
+from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.core.errors import InputError
@@ -18,7 +17,7 @@ class DenseMatrix(LinearOperator):
     """A batch of dense square matrices.
 
     Args:
-        matrix: ``(*batch, n, n)``.
+        matrix: ``(*batch, n, n)``, real or complex.
 
     Raises:
         InputError: not square.
@@ -28,7 +27,7 @@ class DenseMatrix(LinearOperator):
         tensor([1., 2.])
     """
 
-    def __init__(self, matrix: Float[Tensor, "..."]):
+    def __init__(self, matrix: Inexact[Tensor, "..."]):
         if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
             raise InputError(f"A has shape {tuple(matrix.shape)}; expected square matrices (*batch, n, n).")
         self.matrix = matrix
@@ -36,7 +35,7 @@ class DenseMatrix(LinearOperator):
 
     @property
     def name(self) -> str:
-        return f"dense matrix of order {self.shape[0]}"
+        return f"{'complex ' if self.matrix.is_complex() else ''}dense matrix of order {self.shape[0]}"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -56,12 +55,14 @@ class DenseMatrix(LinearOperator):
 
     @property
     def tags(self) -> frozenset[Tag]:
-        """Symmetric where every matrix equals its transpose up to rounding."""
+        """Symmetric and Hermitian where every matrix equals its transpose and its adjoint up to rounding."""
         if self._tags is None:
             matrix = self.matrix.detach()
-            gap = (matrix - matrix.mT).abs().amax() if matrix.numel() else torch.zeros(())
-            limit = 8 * torch.finfo(self.dtype).eps * matrix.abs().amax() if matrix.numel() else torch.zeros(())
-            self._tags = frozenset({Tag.SYMMETRIC}) if bool(gap <= limit) else frozenset()
+            found = {Tag.SYMMETRIC: matrix.mT, Tag.HERMITIAN: matrix.mH}
+            if matrix.numel():
+                limit = 8 * torch.finfo(self.dtype).eps * matrix.abs().amax()
+                found = {tag for tag, mirror in found.items() if bool((matrix - mirror).abs().amax() <= limit)}
+            self._tags = frozenset(found)
         return self._tags
 
     @property
@@ -71,14 +72,18 @@ class DenseMatrix(LinearOperator):
     def with_values(self, values: Sequence[Tensor]) -> "DenseMatrix":
         return DenseMatrix(values[0])
 
-    def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
-        return (self.matrix @ x.unsqueeze(-1)).squeeze(-1)
+    def matvec(self, x: Inexact[Tensor, "*#batch n"]) -> Inexact[Tensor, "*#batch n"]:
+        kind = torch.promote_types(self.matrix.dtype, x.dtype)
+        return (self.matrix.to(kind) @ x.to(kind).unsqueeze(-1)).squeeze(-1)
 
-    def diagonal(self) -> Float[Tensor, "*batch n"]:
+    def diagonal(self) -> Inexact[Tensor, "*batch n"]:
         return self.matrix.diagonal(dim1=-2, dim2=-1)
 
     def transpose(self) -> "DenseMatrix":
         return DenseMatrix(self.matrix.mT)
 
+    def adjoint(self) -> "DenseMatrix":
+        return DenseMatrix(self.matrix.mH)
+
     def to_scipy(self, index: tuple[int, ...] = ()) -> scipy.sparse.csr_array:
-        return scipy.sparse.csr_array(np.asarray(self.matrix[index].detach().cpu()))
+        return scipy.sparse.csr_array(self.matrix[index].detach().cpu().resolve_conj().numpy())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.solvers.operators.base import LinearOperator, Tag
@@ -16,14 +16,14 @@ class Diagonal(LinearOperator):
     """A batch of diagonal matrices.
 
     Args:
-        entries: ``(*batch, n)``.
+        entries: ``(*batch, n)``, real or complex.
 
     Example:
         >>> Diagonal(torch.tensor([1.0, 2.0])).matvec(torch.tensor([3.0, 3.0]))
         tensor([3., 6.])
     """
 
-    def __init__(self, entries: Float[Tensor, "*batch n"]):
+    def __init__(self, entries: Inexact[Tensor, "*batch n"]):
         self.entries = entries
 
     @property
@@ -44,20 +44,23 @@ class Diagonal(LinearOperator):
 
     @property
     def tags(self) -> frozenset[Tag]:
-        return frozenset({Tag.SYMMETRIC})
+        return frozenset({Tag.SYMMETRIC} if self.entries.is_complex() else {Tag.SYMMETRIC, Tag.HERMITIAN})
 
     @property
     def values(self) -> tuple[Tensor, ...]:
         return (self.entries,)
 
     def with_values(self, values):
-        return Diagonal(values[0])
+        return type(self)(values[0])
 
-    def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
+    def matvec(self, x: Inexact[Tensor, "*#batch n"]) -> Inexact[Tensor, "*#batch n"]:
         return self.entries * x
 
-    def diagonal(self) -> Float[Tensor, "*batch n"]:
+    def diagonal(self) -> Inexact[Tensor, "*batch n"]:
         return self.entries
+
+    def adjoint(self) -> "Diagonal":
+        return type(self)(self.entries.conj()) if self.entries.is_complex() else self
 
 
 class _Jacobi(Diagonal):

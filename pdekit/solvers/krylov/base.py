@@ -1,0 +1,71 @@
+"""What the Krylov methods share: the recipe bound to a matrix, and what of it the adjoint system uses."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Inexact
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+from pdekit.solvers.method import Outcome, Prepared
+from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.preconditioners.base import Preconditioner
+
+__all__ = ["Iteration", "PreparedKrylov", "check_limit"]
+
+Iteration = Callable[..., Outcome]
+"""Called with (A, preconditioner, b, x0, wanted, check_every=..., name=...)."""
+
+
+def check_limit(method: str, name: str, value: int) -> None:
+    """Refuse limits below 1.
+
+    Raises:
+        InputError: names the method, the limit and its value.
+    """
+    if value < 1:
+        raise InputError(f"{method} has {name}={value}; expected at least 1.")
+
+
+class PreparedKrylov(Prepared):
+    """An iteration bound to a matrix and a preconditioner.
+
+    Args:
+        operator: the matrix.
+        recipe: of the preconditioner; None for none.
+        iterate: the iteration; called with the matrix, the preconditioner, right-hand sides, guess and wanted norms.
+        title: of the method, for reports.
+        preconditioner: the recipe set up, where that is known already.
+    """
+
+    def __init__(
+        self,
+        operator: LinearOperator,
+        recipe: Preconditioner | None,
+        iterate: Iteration,
+        title: str,
+        preconditioner: LinearOperator | None = None,
+    ):
+        super().__init__(operator)
+        self.recipe, self.iterate, self.title = recipe, iterate, title
+        if preconditioner is None and recipe is not None:
+            preconditioner = recipe.setup(operator)
+        self.preconditioner = preconditioner
+        self.name = f"{title}, {preconditioner.name if preconditioner else 'no'} preconditioner"
+
+    def run(
+        self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
+    ) -> Outcome:
+        wanted = (rtol * torch.linalg.vector_norm(b, dim=-1)).clamp(min=atol)
+        # Asking whether all have converged waits for an accelerator, so it is not asked at every step there.
+        every = 1 if b.device.type == "cpu" else 8
+        return self.iterate(self.operator, self.preconditioner, b, x0, wanted, check_every=every, name=self.name)
+
+    def adjoint(self) -> Prepared:
+        if self.operator.hermitian:
+            return self
+        turned = None
+        if self.preconditioner is not None and self.recipe is not None and self.recipe.linear:
+            turned = self.preconditioner.adjoint()
+        # A map that is not linear has no adjoint: there the recipe is set up for the adjoint matrix.
+        return PreparedKrylov(self.operator.adjoint(), self.recipe, self.iterate, self.title, turned)

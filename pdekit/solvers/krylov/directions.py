@@ -1,0 +1,89 @@
+"""Rules by which conjugate gradients choose their next search direction."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Bool, Inexact
+from torch import Tensor
+
+from pdekit.solvers.solution import Reason
+
+__all__ = ["Directions", "OrthogonalDirections", "ShortRecurrence"]
+
+
+class Directions(ABC):
+    """The search directions of one run of conjugate gradients, for a whole batch.
+
+    The loop asks for a direction p, moves to the minimum along it, and tells what A p was.
+    """
+
+    definite = True
+    """Whether <p, r> > 0 is due, as it is where the preconditioner is fixed and positive definite."""
+
+    @property
+    def without_slope(self) -> Reason:
+        """Why a step fails whose <p, r> is not due."""
+        return Reason.NOT_DEFINITE if self.definite else Reason.BREAKDOWN
+
+    @abstractmethod
+    def step(
+        self, z: Inexact[Tensor, "*batch n"], r: Inexact[Tensor, "*batch n"], active: Bool[Tensor, "*batch"]
+    ) -> tuple[Inexact[Tensor, "*batch n"], Inexact[Tensor, "*batch"]]:
+        """The next direction p, and <p, r>.
+
+        Args:
+            z: the preconditioned residual.
+            r: the residual.
+            active: systems that have not stopped; what is returned for the others does not matter.
+        """
+
+    def used(  # noqa: B027 - a rule may have no use for it
+        self,
+        p: Inexact[Tensor, "*batch n"],
+        q: Inexact[Tensor, "*batch n"],
+        curvature: Inexact[Tensor, "*batch"],
+        active: Bool[Tensor, "*batch"],
+    ) -> None:
+        """Told after each step: the direction, q = A p, and <p, q>."""
+
+
+class ShortRecurrence(Directions):
+    """The classical rule: beta = <r, z> / <r', z'> keeps all directions conjugate if the preconditioner is fixed."""
+
+    def __init__(self):
+        self.last: tuple[Tensor, Tensor] | None = None
+
+    def step(self, z, r, active):
+        slope = torch.linalg.vecdot(r, z).real
+        p = z
+        if self.last is not None:
+            previous, steepness = self.last
+            p = z + torch.where(active, slope / steepness, 0.0).unsqueeze(-1) * previous
+        self.last = p, slope
+        return p, slope
+
+
+class OrthogonalDirections(Directions):
+    """Conjugate to the last ``memory`` directions explicitly, whatever the preconditioner does.
+
+    With a memory of 1 this is the Polak-Ribiere rule.
+
+    Args:
+        memory: directions kept.
+    """
+
+    definite = False
+
+    def __init__(self, memory: int = 1):
+        self.memory = memory
+        self.kept: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def step(self, z, r, active):
+        p = z
+        for kept, product, curvature in self.kept:
+            beta = torch.linalg.vecdot(product, z) / curvature
+            p = p - torch.where(active, beta, 0.0).unsqueeze(-1) * kept
+        return p, torch.linalg.vecdot(p, r)
+
+    def used(  # noqa: B027 - a rule may have no use for itself, p, q, curvature, active):
+        self.kept = [*self.kept, (p, q, torch.where(active, curvature, 1.0))][-self.memory :]
