@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError, did_you_mean
 from pdekit.domain.mesh_checks import (
+    as_numbers,
     check_cells,
     check_facets,
     check_names,
@@ -82,7 +83,7 @@ class Mesh:
     ):
         if kind not in KINDS:
             raise InputError(f"Mesh kind {kind!r} is unknown. {did_you_mean(str(kind), KINDS)}")
-        x, c = _array(points, np.float64, "points"), _array(cells, np.int64, "cells")
+        x, c = as_numbers(points, np.float64, "points"), as_numbers(cells, np.int64, "cells")
         check_nodes(x, c, KINDS[kind])
         check_orientation(x, c, KINDS[kind])
         check_cells(x, c, allow_duplicates=allow_duplicates)
@@ -290,7 +291,7 @@ class Mesh:
         Raises:
             InputError: another number of nodes, or points that fold a cell.
         """
-        x = _array(points, np.float64, "points")
+        x = as_numbers(points, np.float64, "points")
         if x.shape != tuple(self.points.shape):
             raise InputError(f"with_points was given the shape {x.shape}; expected {tuple(self.points.shape)}.")
         cells = self.cells.numpy()
@@ -345,17 +346,51 @@ class Mesh:
         drop_orphans: bool = False,
         merge_duplicates: bool = False,
         reorient: bool = False,
+        straighten: bool = False,
         unnamed: bool = False,
     ) -> "Mesh":
-        """Read a mesh file: Gmsh, VTU, Abaqus, Nastran, Medit, SU2 and others (see :mod:`pdekit.domain.mesh_files`)."""
+        """Read a mesh file by its extension: Gmsh, VTU, VTK, Abaqus, Nastran, Medit, SU2 and others.
+
+        The cells of the highest dimension make the mesh, those of one less name facets: physical groups of Gmsh, sets
+        of Abaqus, integer tags of other formats (named by their number) and ``boundary:name`` arrays of our own VTU
+        become boundaries and regions. A third coordinate that is constant is dropped; where all cells are turned (a
+        surface seen from below) they are turned back. Everything else that is wrong is refused unless allowed here.
+
+        Args:
+            path: of the file.
+            drop_orphans: leave out nodes of no cell, such as centres of circles.
+            merge_duplicates: join nodes at one place, such as those of parts meshed apart.
+            reorient: turn cells that are inverted where others are not.
+            straighten: take the corners of second-order cells.
+            unnamed: accept a file that names no part of the boundary; :meth:`with_boundary` names it.
+
+        Raises:
+            InputError: a file that is missing, damaged, cut off or no mesh of one kind of cells; the message names the
+                elements.
+
+        Source:
+            https://gmsh.info/doc/texinfo/gmsh.html#MSH-file-format; meshio for the other formats.
+        """
         from pdekit.domain.mesh_files import read_mesh
 
         return read_mesh(
-            path, drop_orphans=drop_orphans, merge_duplicates=merge_duplicates, reorient=reorient, unnamed=unnamed
-        )
+            path, drop_orphans=drop_orphans, merge_duplicates=merge_duplicates, reorient=reorient,
+            straighten=straighten, unnamed=unnamed,
+        )  # fmt: skip
 
     def write(self, path: str | os.PathLike[str], fields: Mapping[str, Any] | None = None) -> None:
-        """Write the mesh, and values at its nodes or cells, to a file (VTU for ParaView and :meth:`read`)."""
+        """Write the mesh, and values at its nodes or cells, in the format of the extension.
+
+        VTU (for ParaView), VTK, XDMF and MSH keep the names of boundaries and regions. Facets with a name are written
+        as cells of their own, where ``boundary:name`` is 1.
+
+        Args:
+            path: of the file, which is replaced.
+            fields: values ``(nodes,)`` or ``(cells,)`` by name, components last.
+
+        Raises:
+            InputError: an unknown extension, or values of another shape.
+        """
         from pdekit.domain.mesh_files import write_mesh
 
         write_mesh(self, path, fields or {})
@@ -367,19 +402,3 @@ def _rebuild(points, cells, kind, boundaries, regions, allow_duplicates) -> Mesh
 
 def _frozen(named: dict[str, npt.NDArray[np.int64]]) -> Mapping[str, Tensor]:
     return MappingProxyType({name: torch.from_numpy(numbers) for name, numbers in named.items()})
-
-
-def _array(values: npt.ArrayLike | Tensor, dtype: type, what: str) -> np.ndarray:
-    """An own, contiguous copy; refuses numbers that the type cannot hold."""
-    try:
-        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-        kinds = "iu" if dtype is np.int64 else "iuf"
-        if array.dtype.kind not in kinds and array.size:
-            raise InputError(
-                f"Mesh {what} are {array.dtype}; expected {'integers' if kinds == 'iu' else 'real numbers'}."
-            )
-        return np.array(array, dtype=dtype, order="C")
-    except (TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"Mesh {what} are no array of numbers: {error}.") from None

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.domain.topology import CellKind, Entities
 
 __all__ = [
+    "as_numbers",
     "check_cells",
     "check_facets",
     "check_names",
@@ -27,6 +29,22 @@ IntArray = npt.NDArray[np.int64]
 
 _FLAT = 1e-12
 """A corner whose Jacobian is below this share of (longest edge)^dim has no volume in double precision."""
+
+
+def as_numbers(values: npt.ArrayLike | Tensor, dtype: type, what: str) -> np.ndarray:
+    """An own, contiguous copy; refuses numbers that the type cannot hold."""
+    try:
+        array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        kinds = "iu" if dtype is np.int64 else "iuf"
+        if array.dtype.kind not in kinds and array.size:
+            raise InputError(
+                f"Mesh {what} are {array.dtype}; expected {'integers' if kinds == 'iu' else 'real numbers'}."
+            )
+        return np.array(array, dtype=dtype, order="C")
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"Mesh {what} are no array of numbers: {error}.") from None
 
 
 def listing(numbers: npt.ArrayLike, most: int = 5) -> str:

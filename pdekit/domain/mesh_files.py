@@ -1,0 +1,295 @@
+"""Mesh files, in and out: the one module that imports meshio.
+
+Gmsh's MSH 4.1 is read by :mod:`pdekit.domain.mesh_gmsh`; everything else by meshio. None of its readers unpickles.
+Files inside HDF5 or netCDF (MED, CGNS, XDMF, Exodus) are read by libraries that a damaged file can crash: take such
+files only from people you trust.
+"""
+
+import contextlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
+
+import meshio
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from pdekit.core.errors import InputError, did_you_mean
+from pdekit.domain.mesh import Mesh
+from pdekit.domain.mesh_contents import MeshContents, NamedCells, Repairs, to_mesh
+from pdekit.domain.mesh_gmsh import read_gmsh41
+
+__all__ = ["read_mesh", "write_mesh", "write_series"]
+
+_GEOMETRY = {".geo", ".step", ".stp", ".iges", ".igs", ".brep"}
+_XML = {".vtu", ".xdmf", ".xmf", ".xml"}
+# Integer cell data by which formats number boundaries and regions; Gmsh's have names in the field data.
+_TAGS = ("gmsh:physical", "medit:ref", "su2:tag", "nastran:ref", "cell_tags", "avsucd:material")
+
+
+def read_mesh(
+    path: str | os.PathLike[str],
+    *,
+    drop_orphans: bool = False,
+    merge_duplicates: bool = False,
+    reorient: bool = False,
+    straighten: bool = False,
+    unnamed: bool = False,
+) -> Mesh:
+    """See :meth:`Mesh.read`."""
+    path = Path(path)
+    _check_path(path)
+    repairs = Repairs(drop_orphans, merge_duplicates, reorient, straighten, unnamed)
+    try:
+        contents = read_gmsh41(path) if path.suffix.lower() == ".msh" else None
+        return to_mesh(contents if contents is not None else _read_with_meshio(path), repairs)
+    except InputError as error:
+        message = str(error).rstrip(".")
+        raise InputError(f"The mesh file {path.name} cannot be used: {message} (numbers count from 0).") from None
+
+
+def _check_path(path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix in _GEOMETRY:
+        raise InputError(
+            f"{path.name} holds a geometry, not a mesh. Mesh it first: gmsh -2 {path.name} -format msh41 -o "
+            f"{path.stem}.msh (-3 for solids), with physical groups that name its boundary."
+        )
+    if suffix not in meshio.extension_to_filetypes:
+        known = did_you_mean(suffix, meshio.extension_to_filetypes)
+        raise InputError(f"{path.name} has the extension {suffix!r}, which names no mesh format. {known}")
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    if path.stat().st_size == 0:
+        raise InputError(f"The mesh file {path.name} is empty.")
+
+
+def _read_with_meshio(path: Path) -> MeshContents:
+    if path.suffix.lower() in _XML:
+        _check_xml(path)
+    try:
+        # meshio prints its complaints, and ends the interpreter where it gives up.
+        with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(io.StringIO()):
+            found = meshio.read(path)
+        return _contents(found)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        complaint = " ".join(f"{said.getvalue()} {error}".split()) or type(error).__name__
+        raise InputError(
+            f"it could not be read, it is damaged, cut off or of another format ({complaint[:200]})"
+        ) from None
+
+
+class _RootFound(Exception):
+    """Ends the walk of the expat parser at the first element."""
+
+
+def _check_xml(path: Path) -> None:
+    """Refuse document type declarations (entities grow without bound) and sizes beyond what the file can hold."""
+    size = path.stat().st_size
+
+    def declaration(*_: object) -> None:
+        raise InputError("it has a document type declaration, which no mesh needs")
+
+    def element(name: str, attributes: dict[str, str]) -> None:
+        for count in ("NumberOfPoints", "NumberOfCells"):
+            # zlib shrinks a block by at most 1032 to 1, and a point or a cell takes a byte at least.
+            if attributes.get(count, "0").strip().isdigit() and int(attributes.get(count, "0")) > 1032 * size:
+                raise InputError(f"it announces {attributes[count]} {count[8:].lower()} in {size} bytes")
+        if name == "Piece":
+            raise _RootFound
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = declaration
+    parser.StartElementHandler = element
+    # The syntax is the reader's business, which also takes raw bytes after the last element.
+    with contextlib.suppress(_RootFound, expat.ExpatError), path.open("rb") as file:
+        parser.ParseFile(file)
+
+
+def _contents(found: meshio.Mesh) -> MeshContents:
+    blocks, lengths = [], []
+    for block in found.cells:
+        data = np.asarray(block.data)
+        if data.dtype.kind not in "iu" or data.ndim != 2:
+            raise InputError(f"its cells of type {block.type} are no table of node numbers")
+        blocks.append((block.type, data.astype(np.int64)))
+        lengths.append(len(data))
+    sets = [
+        NamedCells(name, {k: np.asarray(m, dtype=np.int64) for k, m in enumerate(members) if m is not None and len(m)})
+        for name, members in found.cell_sets.items()
+        if not name.startswith("gmsh:")
+    ]
+    sets += _sets_of_tags(found, lengths)
+    for name, data in found.cell_data.items():
+        kind, _, label = name.partition(":")
+        if kind in ("boundary", "region") and label:
+            sets.append(NamedCells(label, {k: np.flatnonzero(part) for k, part in enumerate(data)}))
+    nodes = {name: np.asarray(numbers, dtype=np.int64).reshape(-1) for name, numbers in found.point_sets.items()}
+    return MeshContents(np.asarray(found.points, dtype=np.float64), blocks, sets, nodes)
+
+
+def _sets_of_tags(found: meshio.Mesh, lengths: list[int]) -> list[NamedCells]:
+    """Sets from integers at the cells; 0 stands for none."""
+    sets = []
+    for key in _TAGS:
+        parts = found.cell_data.get(key, [])
+        labels = {}
+        if key == "gmsh:physical":
+            labels = {(int(dim), int(tag)): name for name, (tag, dim) in found.field_data.items()}
+        elif key == "cell_tags":  # of MED: families of groups
+            families = getattr(found, "cell_tags", {})
+            labels = {(None, int(tag)): name for tag, names in families.items() for name in names}
+        members: dict[str, dict[int, npt.NDArray[np.int64]]] = {}
+        for k, part in enumerate(parts):
+            dim = found.cells[k].dim
+            for tag in np.unique(part):
+                if tag == 0 or len(part) != lengths[k]:
+                    continue
+                label = labels.get((dim, int(tag))) or labels.get((None, int(tag))) or str(int(tag))
+                members.setdefault(label, {})[k] = np.flatnonzero(part == tag)
+        sets += [NamedCells(name, where) for name, where in members.items()]
+    return sets
+
+
+def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, Any]) -> None:
+    """See :meth:`Mesh.write`."""
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in meshio.extension_to_filetypes or suffix in (".gz", ""):
+        known = did_you_mean(suffix, meshio.extension_to_filetypes)
+        raise InputError(f"{path.name} has the extension {suffix!r}, which names no mesh format. {known}")
+    at_nodes, at_cells = _sorted_fields(mesh, fields)
+    if suffix == ".msh":
+        # Binary, because the writer of text prints values as NumPy 1 did.
+        out, options = _gmsh_mesh(mesh), {"file_format": "gmsh22", "binary": True}
+    elif suffix in (".xdmf", ".xmf"):
+        # In one file: its values would otherwise lie in another, of the name it is written under here.
+        out, options = _named_mesh(mesh), {"data_format": "XML"}
+    else:
+        out, options = _named_mesh(mesh), {}
+    out.point_data.update(at_nodes)
+    owners = [np.arange(mesh.n_cells), *(_owners(mesh, block) for block in out.cells[1:])]
+    for name, values in at_cells.items():
+        out.cell_data[name] = [values[owner] for owner in owners]
+    # Written beside and moved, so that a reader never meets half a file.
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            meshio.write(partial, out, **options)
+        os.replace(partial, path)
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{path} could not be written: {' '.join(str(error).split())[:200]}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _owners(mesh: Mesh, block: Any) -> npt.NDArray[np.int64]:
+    """The first cell of each facet of a block, whose cell values the facet shows."""
+    return mesh.facet_cells[mesh.find_facets(block.data)][:, 0].numpy()
+
+
+def _points3(mesh: Mesh) -> npt.NDArray[np.float64]:
+    return np.pad(mesh.points.numpy(), ((0, 0), (0, 3 - mesh.dim)))
+
+
+def _named_mesh(mesh: Mesh) -> meshio.Mesh:
+    """The cells, then the facets that have a name; ``boundary:name`` and ``region:name`` are 1 where the name holds."""
+    named = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(f.numpy() for f in mesh.boundaries.values())]))
+    blocks = [(mesh.kind, mesh.cells.numpy())]
+    if len(named):
+        blocks.append((mesh.cell_kind.facet_kind, mesh.facets.numpy()[named]))
+    data: dict[str, list] = {}
+    for name, facets in mesh.boundaries.items():
+        data[f"boundary:{name}"] = [np.zeros(mesh.n_cells, np.uint8), np.isin(named, facets.numpy()).astype(np.uint8)]
+    for name, zone in mesh.regions.items():
+        mask = np.zeros(mesh.n_cells, dtype=np.uint8)
+        mask[zone.numpy()] = 1
+        data[f"region:{name}"] = [mask, *([np.zeros(len(named), np.uint8)] if len(named) else [])]
+    return meshio.Mesh(_points3(mesh), blocks, cell_data=data)
+
+
+def _gmsh_mesh(mesh: Mesh) -> meshio.Mesh:
+    """Physical groups: one block of facets a boundary, one number a cell for the regions."""
+    tags = np.zeros(mesh.n_cells, dtype=np.int32)
+    blocks, data, names = [(mesh.kind, mesh.cells.numpy())], [tags], {}
+    for number, (name, zone) in enumerate(mesh.regions.items(), start=1):
+        if tags[zone.numpy()].any():
+            raise InputError(f"The region {name!r} overlaps another, which an MSH file cannot hold; write VTU.")
+        tags[zone.numpy()] = number
+        names[name] = np.array([number, mesh.dim])
+    for number, (name, facets) in enumerate(mesh.boundaries.items(), start=len(names) + 1):
+        if name in names:
+            raise InputError(f"{name!r} names a boundary and a region, which meshio's MSH writer mixes up; write VTU.")
+        blocks.append((mesh.cell_kind.facet_kind, mesh.facets.numpy()[facets.numpy()]))
+        data.append(np.full(len(facets), number, dtype=np.int32))
+        names[name] = np.array([number, mesh.dim - 1])
+    cell_data = {"gmsh:physical": data, "gmsh:geometrical": data}
+    return meshio.Mesh(_points3(mesh), blocks, cell_data=cell_data, field_data=names)
+
+
+def _sorted_fields(mesh: Mesh, fields: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Fields at nodes and at cells, as numbers that VTK knows; vectors get three components."""
+    at_nodes, at_cells = {}, {}
+    for name, given in fields.items():
+        values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        if values.dtype.kind not in "biuf":
+            hint = " Write its real and imaginary parts as two fields." if values.dtype.kind == "c" else ""
+            raise InputError(f"The field {name!r} is {values.dtype}; expected real numbers.{hint}")
+        if values.ndim not in (1, 2) or len(values) not in (mesh.n_nodes, mesh.n_cells):
+            raise InputError(
+                f"The field {name!r} has the shape {values.shape}; expected ({mesh.n_nodes},) at the nodes or "
+                f"({mesh.n_cells},) at the cells, with components last (one file holds one sample)."
+            )
+        if values.dtype.kind == "b" or values.dtype == np.float16:
+            values = values.astype(np.uint8 if values.dtype.kind == "b" else np.float32)
+        if values.ndim == 2 and values.shape[1] == 2:
+            values = np.pad(values, ((0, 0), (0, 1)))
+        (at_nodes if len(values) == mesh.n_nodes else at_cells)[name] = np.ascontiguousarray(values)
+    return at_nodes, at_cells
+
+
+def write_series(path: str | os.PathLike[str], mesh: Mesh, times: Sequence[float], fields: Mapping[str, Any]) -> None:
+    """Write a time series for ParaView: a ``.pvd`` index and one VTU a time in a folder beside it.
+
+    Args:
+        path: of the index, ``name.pvd``; the folder is ``name``.
+        mesh: the same at all times.
+        times: one number a step.
+        fields: values ``(times, nodes)`` or ``(times, cells)`` by name, components last.
+
+    Raises:
+        InputError: another extension, or fields of another shape.
+
+    Example:
+        >>> mesh = pk.domain.Disk(refinements=2).mesh()
+        >>> write_series("heat.pvd", mesh, [0.0, 0.1], {"u": torch.zeros(2, mesh.n_nodes)})
+        >>> sorted(p.name for p in Path("heat").iterdir())
+        ['00000.vtu', '00001.vtu']
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".pvd":
+        raise InputError(f"{path.name} has the extension {path.suffix!r}; expected .pvd.")
+    for name, values in fields.items():
+        if len(values) != len(times):
+            raise InputError(f"The field {name!r} has {len(values)} steps; expected {len(times)}, one for each time.")
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for step, time in enumerate(times):
+        file = folder / f"{step:05d}.vtu"
+        write_mesh(mesh, file, {name: values[step] for name, values in fields.items()})
+        lines.append(
+            f"    <DataSet timestep={quoteattr(repr(float(time)))} file={quoteattr(f'{folder.name}/{file.name}')}/>"
+        )
+    body = "\n".join(lines)
+    path.write_text(
+        f'<?xml version="1.0"?>\n<VTKFile type="Collection" version="0.1">\n  <Collection>\n{body}\n  </Collection>\n'
+        "</VTKFile>\n"
+    )
