@@ -85,5 +85,5 @@ class OrthogonalDirections(Directions):
             p = p - torch.where(active, beta, 0.0).unsqueeze(-1) * kept
         return p, torch.linalg.vecdot(p, r)
 
-    def used(  # noqa: B027 - a rule may have no use for itself, p, q, curvature, active):
+    def used(self, p, q, curvature, active):
         self.kept = [*self.kept, (p, q, torch.where(active, curvature, 1.0))][-self.memory :]
