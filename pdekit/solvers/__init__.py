@@ -15,19 +15,33 @@ from pdekit.solvers.operators.dense import DenseMatrix
 from pdekit.solvers.operators.diffusion import diffusion
 from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.preconditioners.block_jacobi import BlockJacobi
+from pdekit.solvers.preconditioners.chebyshev import Chebyshev
+from pdekit.solvers.preconditioners.ic0 import IC0
+from pdekit.solvers.preconditioners.ict import ICT
+from pdekit.solvers.preconditioners.ilu0 import ILU0
 from pdekit.solvers.preconditioners.jacobi import Jacobi
 from pdekit.solvers.preconditioners.multigrid import Multigrid
+from pdekit.solvers.preconditioners.ssor import SSOR
 from pdekit.solvers.solution import NotConverged, Reason, Solution
 from pdekit.solvers.solve import solve
+from pdekit.solvers.stationary.sor import SOR
 from pdekit.solvers.system import LinearSystem
 
 __all__ = [
     "CG",
     "CSR",
     "GMRES",
+    "IC0",
+    "ICT",
+    "ILU0",
     "MINRES",
+    "SOR",
+    "SSOR",
     "Auto",
     "BiCGStab",
+    "BlockJacobi",
+    "Chebyshev",
     "DenseMatrix",
     "Direct",
     "FlexibleCG",

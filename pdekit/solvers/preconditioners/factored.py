@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.core.errors import InputError
@@ -29,13 +29,21 @@ class Factored(LinearOperator):
     """The inverses of a batch of factored matrices.
 
     Args:
-        A: what was factored; its batch, dtype and size are taken.
+        like: what was factored; its batch, dtype and size are taken.
         factors: of each matrix of the batch, as `pdekit.kernels.sparse.triangular` describes them.
         name: for reports.
+        transposed: stand for the inverses of the transposed matrices.
     """
 
-    def __init__(self, A: CSR, factors: Sequence[tuple[np.ndarray, ...]], name: str, *, transposed: bool = False):
-        self._batch, self._dtype, self._n = A.batch_shape, A.dtype, A.shape[0]
+    def __init__(
+        self,
+        like: LinearOperator,
+        factors: Sequence[tuple[np.ndarray, ...]],
+        name: str,
+        *,
+        transposed: bool = False,
+    ):
+        self._batch, self._dtype, self._n = like.batch_shape, like.dtype, like.shape[0]
         self._factors, self._name, self._transposed = list(factors), name, transposed
 
     @property
@@ -79,24 +87,20 @@ class Factored(LinearOperator):
         scaled = np.where(rows == indices, 1.0, values) * root[rows]
         return scipy.sparse.csr_array((scaled, (indices, rows)), shape=self.shape)
 
-    def matvec(self, x: Shaped[Tensor, "*#batch n"]) -> Shaped[Tensor, "*#batch n"]:
+    def matvec(self, x: Inexact[Tensor, "*#batch n"]) -> Inexact[Tensor, "*#batch n"]:
         return _Apply.apply(x, self)  # pyright: ignore[reportReturnType]
 
-    def transpose(self) -> "Factored | Self":
+    def transpose(self) -> "Factored":
         if Tag.SYMMETRIC in self.tags:
             return self
-        turned = object.__new__(type(self))
-        turned.__dict__.update(self.__dict__, _transposed=not self._transposed)
-        return turned
+        return Factored(self, self._factors, self._name, transposed=not self._transposed)
 
-    def adjoint(self) -> LinearOperator:
+    def adjoint(self) -> "Factored":
         """The inverses of the conjugate transposed matrices."""
         if not self._dtype.is_complex:
             return self.transpose()
-        turned = object.__new__(type(self))
         conjugated = [(indptr, indices, values.conj(), *rest) for indptr, indices, values, *rest in self._factors]
-        turned.__dict__.update(self.__dict__, _factors=conjugated, _transposed=not self._transposed)
-        return turned
+        return Factored(self, conjugated, self._name, transposed=not self._transposed)
 
     def _solve(self, x: Tensor) -> Tensor:
         """The triangular solves, without a gradient."""
@@ -164,7 +168,7 @@ def real_symmetric(recipe: str, A: LinearOperator) -> CSR:
 
 
 def upper_triangle(A: CSR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``indptr``, ``indices`` (int32) and ``values (matrices, entries)``, a copy, with the diagonal first in each row."""
+    """``indptr``, ``indices`` (int32), ``values (matrices, entries)``, a copy, with the diagonal first in each row."""
     keep = A.rows <= A.indices
     counts = torch.bincount(A.rows[keep], minlength=A.shape[0])
     indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32).numpy()
@@ -189,7 +193,7 @@ def batch_index(A: LinearOperator, i: int) -> str:
 
 
 def entries_and_fill(entries: Sequence[int], stored: int) -> str:
-    """The size of factors for names: "33,025 entries, fill 1.0", against the ``stored`` entries of the same triangle."""
+    """The size of factors for names: "163,000 entries, fill 1.0", relative to the ``stored`` entries of the matrix."""
     least, most = min(entries, default=0), max(entries, default=0)
     sizes = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     mean = sum(entries) / max(len(entries), 1)
