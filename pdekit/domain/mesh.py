@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +105,8 @@ class Mesh:
         )
 
     def __reduce__(self):
-        rebuild = (self.points, self.cells, self.kind, dict(self.boundaries), dict(self.regions))
-        return _rebuild, (*rebuild, self.allow_duplicates)
+        named = (dict(self.boundaries), dict(self.regions))
+        return partial(Mesh, allow_duplicates=self.allow_duplicates), (self.points, self.cells, self.kind, *named)
 
     def __repr__(self) -> str:
         parts = [f"{self.n_nodes} nodes, {self.n_cells} {self.cell_kind.plural}"]
@@ -234,12 +234,12 @@ class Mesh:
     def fingerprint(self) -> str:
         """SHA-256 of the points, the cells and the boundaries, in hexadecimal digits."""
         digest = hashlib.sha256(f"pdekit-mesh-1 {self.kind} {self.n_nodes} {self.n_cells}".encode())
-        digest.update(np.ascontiguousarray(self.points.numpy(), dtype="<f8"))
-        digest.update(np.ascontiguousarray(self.cells.numpy(), dtype="<i8"))
+        digest.update(self.points.numpy().astype("<f8", copy=False).tobytes())
+        digest.update(self.cells.numpy().astype("<i8", copy=False).tobytes())
         for name in sorted(self.boundaries):
             nodes = np.sort(self.facets[self.boundaries[name]].numpy(), axis=1)
             digest.update(f"{len(name.encode())} {name} {len(nodes)}".encode())
-            digest.update(np.ascontiguousarray(nodes[np.lexsort(nodes.T)], dtype="<i8"))
+            digest.update(nodes[np.lexsort(nodes.T)].astype("<i8").tobytes())
         return digest.hexdigest()
 
     def with_boundary(self, name: str, where: Callable[[Float64[Tensor, "m dim"]], Bool[Tensor, " m"]]) -> "Mesh":
@@ -367,9 +367,6 @@ class Mesh:
         Raises:
             InputError: a file that is missing, damaged, cut off or no mesh of one kind of cells; the message names the
                 elements.
-
-        Source:
-            https://gmsh.info/doc/texinfo/gmsh.html#MSH-file-format; meshio for the other formats.
         """
         from pdekit.domain.mesh_files import read_mesh
 
@@ -394,10 +391,6 @@ class Mesh:
         from pdekit.domain.mesh_files import write_mesh
 
         write_mesh(self, path, fields or {})
-
-
-def _rebuild(points, cells, kind, boundaries, regions, allow_duplicates) -> Mesh:
-    return Mesh(points, cells, kind, boundaries, regions, allow_duplicates=allow_duplicates)
 
 
 def _frozen(named: dict[str, npt.NDArray[np.int64]]) -> Mapping[str, Tensor]:

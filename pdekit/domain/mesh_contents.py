@@ -100,7 +100,7 @@ def to_mesh(contents: MeshContents, repairs: Repairs) -> Mesh:
             boundaries.setdefault(name, found)
     if not boundaries and not repairs.unnamed:
         raise InputError(
-            f"no part of its boundary has a name: its {len(mesh.boundary('all'))} boundary {_facet_plural(kind)} are in "
+            f"no part of its boundary has a name: the {len(mesh.boundary('all'))} {_facet_plural(kind)} on it are in "
             'no physical group or set, and conditions are given by name. In Gmsh: Physical Curve("wall") = {1, 2}; '
             "(Physical Surface in 3-D). Or Mesh.read(..., unnamed=True) and mesh.with_boundary(name, where)"
         )

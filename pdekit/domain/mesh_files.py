@@ -22,7 +22,7 @@ from torch import Tensor
 from pdekit.core.errors import InputError, did_you_mean
 from pdekit.domain.mesh import Mesh
 from pdekit.domain.mesh_contents import MeshContents, NamedCells, Repairs, to_mesh
-from pdekit.domain.mesh_gmsh import read_gmsh41
+from pdekit.domain.mesh_gmsh import read_gmsh41, write_gmsh41
 
 __all__ = ["read_mesh", "write_mesh", "write_series"]
 
@@ -122,7 +122,7 @@ def _contents(found: meshio.Mesh) -> MeshContents:
         blocks.append((block.type, data.astype(np.int64)))
         lengths.append(len(data))
     sets = [
-        NamedCells(name, {k: np.asarray(m, dtype=np.int64) for k, m in enumerate(members) if m is not None and len(m)})
+        NamedCells(name, {k: np.asarray(m, dtype=np.int64) for k, m in enumerate(members) if m is not None})
         for name, members in found.cell_sets.items()
         if not name.startswith("gmsh:")
     ]
@@ -139,8 +139,8 @@ def _sets_of_tags(found: meshio.Mesh, lengths: list[int]) -> list[NamedCells]:
     """Sets from integers at the cells; 0 stands for none."""
     sets = []
     for key in _TAGS:
-        parts = found.cell_data.get(key, [])
-        labels = {}
+        parts = [np.asarray(part) for part in found.cell_data.get(key, [])]
+        labels: dict[tuple[int | None, int], str] = {}
         if key == "gmsh:physical":
             labels = {(int(dim), int(tag)): name for name, (tag, dim) in found.field_data.items()}
         elif key == "cell_tags":  # of MED: families of groups
@@ -166,23 +166,17 @@ def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, An
         known = did_you_mean(suffix, meshio.extension_to_filetypes)
         raise InputError(f"{path.name} has the extension {suffix!r}, which names no mesh format. {known}")
     at_nodes, at_cells = _sorted_fields(mesh, fields)
-    if suffix == ".msh":
-        # Binary, because the writer of text prints values as NumPy 1 did.
-        out, options = _gmsh_mesh(mesh), {"file_format": "gmsh22", "binary": True}
-    elif suffix in (".xdmf", ".xmf"):
-        # In one file: its values would otherwise lie in another, of the name it is written under here.
-        out, options = _named_mesh(mesh), {"data_format": "XML"}
-    else:
-        out, options = _named_mesh(mesh), {}
-    out.point_data.update(at_nodes)
-    owners = [np.arange(mesh.n_cells), *(_owners(mesh, block) for block in out.cells[1:])]
-    for name, values in at_cells.items():
-        out.cell_data[name] = [values[owner] for owner in owners]
     # Written beside and moved, so that a reader never meets half a file.
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            meshio.write(partial, out, **options)
+        if suffix == ".msh":
+            write_gmsh41(mesh, partial, at_nodes, at_cells)
+        else:
+            out = _named_mesh(mesh, at_nodes, at_cells)
+            # XDMF in one file: its values would otherwise lie in another, of the name it is written under here.
+            options = {"data_format": "XML"} if suffix in (".xdmf", ".xmf") else {}
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                meshio.write(partial, out, **options)
         os.replace(partial, path)
     except (Exception, SystemExit) as error:
         raise InputError(f"{path} could not be written: {' '.join(str(error).split())[:200]}") from error
@@ -190,48 +184,25 @@ def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, An
         partial.unlink(missing_ok=True)
 
 
-def _owners(mesh: Mesh, block: Any) -> npt.NDArray[np.int64]:
-    """The first cell of each facet of a block, whose cell values the facet shows."""
-    return mesh.facet_cells[mesh.find_facets(block.data)][:, 0].numpy()
-
-
-def _points3(mesh: Mesh) -> npt.NDArray[np.float64]:
-    return np.pad(mesh.points.numpy(), ((0, 0), (0, 3 - mesh.dim)))
-
-
-def _named_mesh(mesh: Mesh) -> meshio.Mesh:
+def _named_mesh(mesh: Mesh, at_nodes: dict[str, np.ndarray], at_cells: dict[str, np.ndarray]) -> meshio.Mesh:
     """The cells, then the facets that have a name; ``boundary:name`` and ``region:name`` are 1 where the name holds."""
     named = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *(f.numpy() for f in mesh.boundaries.values())]))
-    blocks = [(mesh.kind, mesh.cells.numpy())]
+    blocks: list[Any] = [(mesh.kind, mesh.cells.numpy())]
     if len(named):
         blocks.append((mesh.cell_kind.facet_kind, mesh.facets.numpy()[named]))
     data: dict[str, list] = {}
     for name, facets in mesh.boundaries.items():
-        data[f"boundary:{name}"] = [np.zeros(mesh.n_cells, np.uint8), np.isin(named, facets.numpy()).astype(np.uint8)]
+        data[f"boundary:{name}"] = [np.zeros(mesh.n_cells, np.int32), np.isin(named, facets.numpy()).astype(np.int32)]
     for name, zone in mesh.regions.items():
-        mask = np.zeros(mesh.n_cells, dtype=np.uint8)
+        mask = np.zeros(mesh.n_cells, dtype=np.int32)
         mask[zone.numpy()] = 1
-        data[f"region:{name}"] = [mask, *([np.zeros(len(named), np.uint8)] if len(named) else [])]
-    return meshio.Mesh(_points3(mesh), blocks, cell_data=data)
-
-
-def _gmsh_mesh(mesh: Mesh) -> meshio.Mesh:
-    """Physical groups: one block of facets a boundary, one number a cell for the regions."""
-    tags = np.zeros(mesh.n_cells, dtype=np.int32)
-    blocks, data, names = [(mesh.kind, mesh.cells.numpy())], [tags], {}
-    for number, (name, zone) in enumerate(mesh.regions.items(), start=1):
-        if tags[zone.numpy()].any():
-            raise InputError(f"The region {name!r} overlaps another, which an MSH file cannot hold; write VTU.")
-        tags[zone.numpy()] = number
-        names[name] = np.array([number, mesh.dim])
-    for number, (name, facets) in enumerate(mesh.boundaries.items(), start=len(names) + 1):
-        if name in names:
-            raise InputError(f"{name!r} names a boundary and a region, which meshio's MSH writer mixes up; write VTU.")
-        blocks.append((mesh.cell_kind.facet_kind, mesh.facets.numpy()[facets.numpy()]))
-        data.append(np.full(len(facets), number, dtype=np.int32))
-        names[name] = np.array([number, mesh.dim - 1])
-    cell_data = {"gmsh:physical": data, "gmsh:geometrical": data}
-    return meshio.Mesh(_points3(mesh), blocks, cell_data=cell_data, field_data=names)
+        data[f"region:{name}"] = [mask, *([np.zeros(len(named), np.int32)] if len(named) else [])]
+    # A facet shows the value of its first cell.
+    owners = mesh.facet_cells.numpy()[named, 0] if len(named) else named
+    for name, values in at_cells.items():
+        data[name] = [values, values[owners]][: len(blocks)]
+    points = np.pad(mesh.points.numpy(), ((0, 0), (0, 3 - mesh.dim)))
+    return meshio.Mesh(points, blocks, point_data=dict(at_nodes), cell_data=data)
 
 
 def _sorted_fields(mesh: Mesh, fields: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

@@ -7,15 +7,19 @@ the file holds before anything is allocated.
 Source: the Gmsh reference manual, section "MSH file format".
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.domain.mesh import Mesh
 from pdekit.domain.mesh_contents import MeshContents, NamedCells
 
-__all__ = ["read_gmsh41"]
+__all__ = ["read_gmsh41", "write_gmsh41"]
 
 # Gmsh's numbers of elements: meshio's name, dimension, nodes. Others are refused by their number.
 ELEMENTS = {
@@ -41,8 +45,8 @@ def read_gmsh41(path: Path) -> MeshContents | None:
         InputError: sections that are missing, cut off or contradict each other.
     """
     data = path.read_bytes()
-    head = _section(data, "MeshFormat")
-    words = (head or b"").split()[:3]
+    head = _section(data, "MeshFormat") or b""
+    words = head.split()[:3]
     if len(words) < 3 or words[0] not in (b"4.1", b"4"):
         return None
     if words[1] == b"1" and (words[2] != b"8" or b"\x01\x00\x00\x00" not in head):
@@ -58,7 +62,7 @@ def read_gmsh41(path: Path) -> MeshContents | None:
             label = names.get((dim, group), str(group))
             found = named.setdefault((dim, group), NamedCells(label, {}))
             found.members[block] = np.arange(len(blocks[block][1]))
-    return MeshContents(points, blocks, list(named.values()), {})
+    return MeshContents(points, blocks, [named[key] for key in sorted(named)], {})
 
 
 def _section(data: bytes, name: str) -> bytes | None:
@@ -230,3 +234,83 @@ def _elements(source: _Source, tags: npt.NDArray[np.int64]):
         held = sum(len(nodes) for _, nodes in blocks)
         raise InputError(f"its section $Elements announces {total} elements and holds {held}")
     return blocks, members
+
+
+def write_gmsh41(
+    mesh: Mesh, path: Path, at_nodes: Mapping[str, np.ndarray], at_cells: Mapping[str, np.ndarray]
+) -> None:
+    """Write a text file that :func:`read_gmsh41` and Gmsh read; fields become Gmsh's views.
+
+    Args:
+        mesh: to write; boundaries and regions become physical groups.
+        path: of the file.
+        at_nodes: values ``(nodes,)`` or ``(nodes, components)`` by name.
+        at_cells: values ``(cells,)`` or ``(cells, components)`` by name.
+    """
+    blocks = _named_blocks(mesh)
+    low = np.pad(mesh.points.numpy(), ((0, 0), (0, 3 - mesh.dim)))
+    box = [*low.min(axis=0), *low.max(axis=0)]
+    with path.open("w", newline="\n") as file:
+        file.write("$MeshFormat\n4.1 0 8\n$EndMeshFormat\n$PhysicalNames\n")
+        file.write(f"{len(mesh.boundaries) + len(mesh.regions)}\n")
+        for dim, named in ((mesh.dim - 1, mesh.boundaries), (mesh.dim, mesh.regions)):
+            file.writelines(f'{dim} {number} "{name}"\n' for number, name in enumerate(named, 1))
+        file.write("$EndPhysicalNames\n$Entities\n")
+        file.write(" ".join(str(sum(block.dim == dim for block in blocks)) for dim in range(4)) + "\n")
+        for block in sorted(blocks, key=lambda block: block.dim):
+            place = " ".join(f"{value:.16g}" for value in (box if block.dim else box[:3]))
+            groups = " ".join(str(number) for number in [len(block.groups), *block.groups])
+            file.write(f"{block.entity} {place} {groups}{' 0' if block.dim else ''}\n")
+        count = mesh.n_nodes
+        file.write(f"$EndEntities\n$Nodes\n1 {count} 1 {count}\n{mesh.dim} 1 0 {count}\n")
+        np.savetxt(file, np.arange(1, count + 1), fmt="%d")
+        np.savetxt(file, low, fmt="%.17g")
+        count = sum(len(block.nodes) for block in blocks)
+        file.write(f"$EndNodes\n$Elements\n{len(blocks)} {count} 1 {count}\n")
+        for block in blocks:
+            file.write(f"{block.dim} {block.entity} {block.code} {len(block.nodes)}\n")
+            np.savetxt(file, np.column_stack([block.tags, block.nodes + 1]), fmt="%d")
+        file.write("$EndElements\n")
+        for section, fields in (("NodeData", at_nodes), ("ElementData", at_cells)):
+            for name, values in fields.items():
+                table = values.reshape(len(values), -1)
+                file.write(f'${section}\n1\n"{name}"\n1\n0\n3\n0\n{table.shape[1]}\n{len(table)}\n')
+                np.savetxt(file, np.column_stack([np.arange(1, len(table) + 1), table]), fmt="%.17g")
+                file.write(f"$End{section}\n")
+
+
+class _Block(NamedTuple):
+    """Cells or facets that are in the same groups: one entity of Gmsh."""
+
+    dim: int
+    entity: int
+    code: int
+    groups: list[int]
+    tags: npt.NDArray[np.int64]
+    nodes: npt.NDArray[np.int64]
+
+
+def _named_blocks(mesh: Mesh) -> list[_Block]:
+    """All cells, numbered first so that cell values count like them, and the facets that have a name."""
+    codes = {name: code for code, (name, _, _) in ELEMENTS.items()}
+    blocks, next_tag = [], mesh.n_cells + 1
+    for entity, (groups, numbers) in enumerate(_partition(mesh.regions, mesh.n_cells), 1):
+        blocks.append(_Block(mesh.dim, entity, codes[mesh.kind], groups, numbers + 1, mesh.cells.numpy()[numbers]))
+    code = codes[mesh.cell_kind.facet_kind]
+    parts = _partition(mesh.boundaries, len(mesh.facets)) if mesh.boundaries else []
+    for entity, (groups, numbers) in enumerate([part for part in parts if part[0]], 1):
+        tags = next_tag + np.arange(len(numbers))
+        blocks.append(_Block(mesh.dim - 1, entity, code, groups, tags, mesh.facets.numpy()[numbers]))
+        next_tag += len(numbers)
+    return blocks
+
+
+def _partition(named: Mapping[str, Tensor], count: int) -> list[tuple[list[int], npt.NDArray[np.int64]]]:
+    """Things of the same names together: the numbers of the names, counted from 1, and the things."""
+    label, groups = np.zeros(count, dtype=np.int64), [[]]
+    for number, things in enumerate(named.values(), 1):
+        inside = np.zeros(count, dtype=np.int64)
+        inside[things.numpy()] = 1
+        found, label = np.unique(2 * label + inside, return_inverse=True)
+        groups = [groups[k // 2] + [number] * (k % 2) for k in found]
+    return [(group, np.flatnonzero(label == k)) for k, group in enumerate(groups)]

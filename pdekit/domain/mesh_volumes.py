@@ -29,7 +29,9 @@ def nodal_weights(points: FloatArray, cells: IntArray, kind: CellKind) -> FloatA
         integrals = np.broadcast_to(share[:, None], cells.shape)
     else:
         integrals = _shape_integrals(points, cells, kind)
-    return np.bincount(cells.reshape(-1), weights=integrals.reshape(-1), minlength=len(points))
+    weights = np.zeros(len(points))
+    np.add.at(weights, cells.reshape(-1), integrals.reshape(-1))
+    return weights
 
 
 def _shape_integrals(points: FloatArray, cells: IntArray, kind: CellKind) -> FloatArray:
