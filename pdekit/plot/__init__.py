@@ -1,7 +1,9 @@
-"""Pictures of fields, predictions and solver histories; matplotlib is imported on first use."""
+"""Pictures of fields, meshes, predictions and solver histories; matplotlib is imported on first use."""
 
-from pdekit.plot.fields import plot_fields, save
+from pdekit.plot.fields import plot_fields
 from pdekit.plot.histories import history_figure
+from pdekit.plot.mesh_figure import plot_mesh
+from pdekit.plot.panels import save
 from pdekit.plot.predictions import prediction_figure, samples_figure
 
-__all__ = ["history_figure", "plot_fields", "prediction_figure", "samples_figure", "save"]
+__all__ = ["history_figure", "plot_fields", "plot_mesh", "prediction_figure", "samples_figure", "save"]

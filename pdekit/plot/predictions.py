@@ -2,8 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from pdekit.core.errors import InputError
-from pdekit.plot.fields import Panel, finite_limits, panels_of, plot_panels
+from pdekit.plot.fields import panels_of
+from pdekit.plot.panels import Panel, finite_limits, plot_panels
 from pdekit.samples import Inputs, Samples
 
 if TYPE_CHECKING:
@@ -15,7 +19,8 @@ __all__ = ["prediction_figure", "samples_figure"]
 def samples_figure(samples: Inputs, *, rows: int = 3) -> "matplotlib.figure.Figure":
     """The fields of the first samples, one sample a row; each input has one scale for all rows.
 
-    In three dimensions each field shows its middle slice across z.
+    In three dimensions a grid shows its middle slice across z. Of a complex field the magnitude is shown. An input that
+    is one number a sample stands in the title of the row's first field.
 
     Args:
         samples: inputs, or samples with their outputs.
@@ -30,23 +35,12 @@ def samples_figure(samples: Inputs, *, rows: int = 3) -> "matplotlib.figure.Figu
     if len(samples) == 0:
         raise InputError("There are no samples to plot; expected at least one.")
     shown = samples[: min(rows, len(samples))]
+    names = _drawn(shown)
     panels = []
     for row in range(len(shown)):
-        for name in shown.fields:
-            is_input = name in shown.schema.inputs
-            panels += _slice_of(shown, name, row, limits=_scale(shown, name) if is_input else None)
-    return plot_panels(panels, columns=len(shown.fields), share_labels=samples.schema.domain.dim > 1)
-
-
-def _slice_of(samples: Inputs, name: str, row: int, *, limits: tuple[float, float] | None) -> list[Panel]:
-    unit = samples.schema.field(name).units
-    colours = "cividis" if name in samples.schema.inputs else None
-    panels = panels_of(name, samples[name][row], samples.schema.domain, unit=unit, limits=limits, colours=colours)
-    return panels[-1:]
-
-
-def _scale(samples: Inputs, name: str) -> tuple[float, float]:
-    return finite_limits(samples[name].detach().double().cpu().numpy())
+        for name in names:
+            panels += _panel(shown, name, row, first=name == names[0])
+    return plot_panels(panels, columns=len(names), share_labels=_shares_labels(shown))
 
 
 def prediction_figure(
@@ -55,7 +49,7 @@ def prediction_figure(
     """Inputs, truth, prediction and absolute error of the first samples, one sample a row.
 
     Each input has one scale for all rows. Truth and prediction share theirs; the error has its own and states the
-    relative L2 error over the grid points. In three dimensions each sample takes its middle slice across z alone.
+    relative L2 error over the points. Fields of several kinds are shown as by :func:`samples_figure`.
 
     Args:
         inputs: what was predicted from.
@@ -74,23 +68,58 @@ def prediction_figure(
             f"There are {len(inputs)} inputs, {len(truth)} true samples and {len(prediction)} predictions; "
             "expected the same number of each, at least one."
         )
-    schema, grid = truth.schema, truth.schema.domain
+    schema, domain = truth.schema, truth.schema.domain
     shown = inputs[: min(rows, len(inputs))]
+    given = [name for name in _drawn(shown) if name in schema.inputs]
     panels = []
     for row in range(len(shown)):
-        line = []
-        for name in schema.inputs:
-            line += _slice_of(shown, name, row, limits=_scale(shown, name))
+        for name in given:
+            panels += _panel(shown, name, row, first=name == given[0])
         for name in schema.outputs:
             unit = schema.field(name).units
-            true, guess = truth[name][row].double(), prediction[name][row].double()
+            true, guess = (_double(part[name][row]) for part in (truth, prediction))
             error = guess - true
-            relative = float(error.norm() / true.norm())
-            limits = finite_limits(true.cpu().numpy())
-            line += panels_of(name, true, grid, unit=unit, limits=limits)[-1:]
-            line += panels_of("prediction", guess, grid, unit=unit, limits=limits)[-1:]
-            note = f", relative L2 {relative:.2%}"
-            line += panels_of("|error|", error.abs(), grid, unit=unit, note=note, colours="magma")[-1:]
-        panels += line
-    columns = len(schema.inputs) + 3 * len(schema.outputs)
-    return plot_panels(panels, columns=columns, share_labels=grid.dim > 1)
+            note = f", relative L2 {float(error.norm() / true.norm()):.2%}"
+            limits = finite_limits(_magnitude(true, vector=true.ndim > len(domain.shape)).numpy())
+            panels += panels_of(name, true, domain, unit=unit, limits=limits)[-1:]
+            panels += panels_of("prediction", guess, domain, unit=unit, limits=limits)[-1:]
+            size = _magnitude(error, vector=error.ndim > len(domain.shape)).abs()
+            panels += panels_of("|error|", size, domain, unit=unit, note=note, colours="magma")[-1:]
+    columns = len(given) + 3 * len(schema.outputs)
+    return plot_panels(panels, columns=columns, share_labels=_shares_labels(shown))
+
+
+def _drawn(samples: Inputs) -> list[str]:
+    """Fields with more than one number a sample."""
+    return [name for name, values in samples.fields.items() if values.ndim > 1]
+
+
+def _panel(samples: Inputs, name: str, row: int, *, first: bool) -> list[Panel]:
+    """The last panel of a field; an input has one scale for all rows, and the first panel bears the row's numbers."""
+    schema, values = samples.schema, samples[name]
+    is_input = name in schema.inputs
+    numbers = [(n, float(v[row])) for n, v in samples.fields.items() if v.ndim == 1 and n in schema.inputs]
+    note = "".join(f", {n} = {v:.3g}" for n, v in numbers) if first else ""
+    limits = None
+    if is_input:
+        vector = values.ndim > 1 + len(schema.domain.shape)
+        limits = finite_limits(_magnitude(_double(values), vector=vector).numpy())
+    colours = "cividis" if is_input else None
+    unit = schema.field(name).units
+    return panels_of(name, values[row], schema.domain, unit=unit, note=note, limits=limits, colours=colours)[-1:]
+
+
+def _magnitude(values: Tensor, *, vector: bool) -> Tensor:
+    """Lengths of vectors and of complex numbers; real numbers as they are."""
+    if vector:
+        return values.abs().norm(dim=-1)
+    return values.abs() if values.is_complex() else values
+
+
+def _double(values: Tensor) -> Tensor:
+    """In double precision, on the CPU."""
+    return values.detach().cpu().to(torch.complex128 if values.is_complex() else torch.float64)
+
+
+def _shares_labels(samples: Inputs) -> bool:
+    return samples.schema.domain.dim > 1
