@@ -67,6 +67,7 @@ def run(arguments: Namespace) -> int:
 def _problems(arguments: Namespace) -> tuple[Any, Any, int, str]:
     """The run's family at the resolution asked for, its solver, its seed and the split it was trained on."""
     from pdekit.core.errors import ConfigError
+    from pdekit.domain import Grid
     from pdekit.samples import Source
     from pdekit.solvers import Method
     from pdekit.train.build import Names, build
@@ -81,6 +82,10 @@ def _problems(arguments: Namespace) -> tuple[Any, Any, int, str]:
         raise ConfigError(f"{path} has no key 'family'; expected the config.yaml of a run.")
     family = build("family", Source, names.check(content["family"], Source, "family"))[0]
     if arguments.resolution is not None:
+        if not isinstance(family.schema.domain, Grid):
+            raise ConfigError(
+                "--resolution is for families on a grid; this one lives on a mesh, as fine as its recipe says."
+            )
         override(content, "family.domain.shape", [arguments.resolution] * family.schema.domain.dim)
         family = build("family", Source, names.check(content["family"], Source, "family"))[0]
     solver = content.get("solver")

@@ -1,9 +1,11 @@
 """What every family of problems offers."""
 
+import math
 import operator
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,18 @@ from torch import Tensor
 from pdekit.core.checks import as_real, check_finite, check_positive, check_shape
 from pdekit.core.errors import InputError
 from pdekit.core.random import Keys
-from pdekit.domain import Boundary, Grid
+from pdekit.domain import Boundary, Grid, Mesh, Shape
 from pdekit.families.memory import bytes_of
 from pdekit.families.residual import Residual
 from pdekit.fields import RandomField
 from pdekit.samples import Certificate, Identity, Inputs, Samples, Source
 from pdekit.solvers import Auto, LinearSystem, Method, NotConverged, Solution, solve
 
-__all__ = ["ArrayLike", "Family"]
+__all__ = ["ArrayLike", "Domain", "Family"]
 
 ArrayLike = Shaped[Tensor, "..."] | np.ndarray
+Domain = Grid | Mesh | Shape
+"""Where a family lives; a shape stands for its mesh."""
 
 
 class Family(Source):
@@ -33,7 +37,12 @@ class Family(Source):
     field behind each input (:meth:`random_fields`), the equations (:meth:`equations`) and their :meth:`residual`.
     """
 
-    domain: Grid
+    domain: Domain
+
+    @cached_property
+    def place(self) -> Grid | Mesh:
+        """The grid or mesh that ``domain`` stands for."""
+        return self.domain.mesh() if isinstance(self.domain, Shape) else self.domain
 
     @abstractmethod
     def random_fields(self) -> Mapping[str, RandomField]:
@@ -68,7 +77,7 @@ class Family(Source):
         except TypeError:
             raise InputError(f"indices are {indices!r}; expected a sequence of integers, such as range(64).") from None
         keys = Keys(seed, split, numbers, attempt)
-        drawn = {name: field.sample(keys.named(name), self.domain) for name, field in self.random_fields().items()}
+        drawn = {name: field.sample(keys.named(name), self.place) for name, field in self.random_fields().items()}
         return Inputs(self.schema, drawn, Identity(seed, split, torch.tensor(numbers, dtype=torch.int64), attempt))
 
     def system(self, inputs: Inputs) -> LinearSystem:
@@ -87,8 +96,8 @@ class Family(Source):
         system = self.equations(inputs)
         if system.operator.nullspace is None:
             return system
-        weights = self.domain.quadrature(device=system.rhs.device) / self.domain.volume
-        axes = tuple(range(-self.domain.dim, 0))
+        weights = self.place.quadrature(device=system.rhs.device) / self.place.volume
+        axes = tuple(range(-weights.ndim, 0))
 
         def restore(x: Tensor) -> Tensor:
             u = system.restore(x)
@@ -133,7 +142,7 @@ class Family(Source):
             NotConverged: a sample missed the tolerance and ``throw`` is set.
         """
         count = len(inputs)
-        rows = count if memory is None else max(1, bytes_of(memory) // (8 * self.domain.size * _ARRAYS))
+        rows = count if memory is None else max(1, bytes_of(memory) // (8 * math.prod(self.place.shape) * _ARRAYS))
         parts = [slice(start, min(start + rows, count)) for start in range(0, count, max(rows, 1))] or [slice(0, 0)]
         fields, solutions = [], []
         with torch.no_grad():
@@ -161,9 +170,10 @@ class Family(Source):
             tensor = as_real(name, values)
             if tensor.dtype == torch.bool:
                 raise InputError(f"{name} has the type {tensor.dtype}; expected real numbers.")
-            check_shape(name, tensor, self.domain.shape)
+            shape = self.schema.shape_of(name)
+            check_shape(name, tensor, shape)
             (check_positive if name in positive else check_finite)(name, tensor)
-            tensor = tensor.unsqueeze(0) if tensor.ndim == self.domain.dim else tensor
+            tensor = tensor.unsqueeze(0) if tensor.ndim == len(shape) else tensor
             checked[name] = tensor.to(torch.float64)
         count = max(len(values) for values in checked.values())
         return Inputs(self.schema, {n: v.expand(count, *v.shape[1:]) if len(v) == 1 else v for n, v in checked.items()})
@@ -191,11 +201,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, RandomField):
         return value.describe()
     if isinstance(value, Family):
-        arguments = {f.name: plain(getattr(value, f.name)) for f in fields(value)} if is_dataclass(value) else {}
-        return {
-            "class_path": f"{type(value).__module__.rsplit('.', 1)[0]}.{type(value).__name__}",
-            "init_args": arguments,
-        }
+        return _described(value, type(value).__module__.rsplit(".", 1)[0])
+    if isinstance(value, Mesh):
+        return {"mesh": value.fingerprint}
+    if isinstance(value, Shape):
+        return _described(value, "pdekit.domain.shapes")
     if isinstance(value, Grid | Boundary):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, list | tuple):
@@ -203,3 +213,8 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, int | float | str):
         return value
     return f"<{type(value).__name__}>"
+
+
+def _described(value: Any, module: str) -> dict[str, Any]:
+    arguments = {f.name: plain(getattr(value, f.name)) for f in fields(value)} if is_dataclass(value) else {}
+    return {"class_path": f"{module}.{type(value).__name__}", "init_args": arguments}

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.domain import Boundary, Grid, resolve_boundaries
-from pdekit.families.base import ArrayLike, Family
+from pdekit.domain import Boundary
+from pdekit.families.base import ArrayLike, Domain, Family
+from pdekit.families.conditions import conditions
 from pdekit.families.residual import Residual, diffusion_residual
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Schema
@@ -56,7 +57,7 @@ class Darcy(Family):
         partial differential equations", ICLR 2021.
     """
 
-    domain: Grid
+    domain: Domain
     coefficient: RandomField
     source: float | RandomField = 1.0
     boundaries: Sequence[Boundary] = ()
@@ -74,7 +75,7 @@ class Darcy(Family):
                 "your own go to inputs_from() of a family with a random source."
             )
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
-        resolve_boundaries(self.domain, self.boundaries)
+        conditions(self.place, self.boundaries)
 
     @property
     def schema(self) -> Schema:
@@ -85,9 +86,7 @@ class Darcy(Family):
         source = "f" if isinstance(self.source, RandomField) else f"{self.source:g}"
         equation = f"-div(a grad u) = {source}, {self.mean} face means"
         specs.append(FieldSpec("solution", "output", description="pressure u"))
-        return Schema(
-            self.domain, tuple(specs), tuple(resolve_boundaries(self.domain, self.boundaries).values()), equation
-        )
+        return Schema(self.place, tuple(specs), conditions(self.place, self.boundaries), equation)
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The fields behind ``coefficient`` and, if it is random, ``source``."""
@@ -128,12 +127,12 @@ class Darcy(Family):
         """The finite-volume equations of a batch."""
         if isinstance(self.source, RandomField):
             a, f = inputs["coefficient"], inputs["source"]
-            return diffusion(self.domain, a, f, self.boundaries, mean=self.mean).balanced()
-        return diffusion(self.domain, inputs["coefficient"], self.source, self.boundaries, mean=self.mean)
+            return diffusion(self.place, a, f, self.boundaries, mean=self.mean).balanced()
+        return diffusion(self.place, inputs["coefficient"], self.source, self.boundaries, mean=self.mean)
 
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -div(a grad u) = f and of the boundary conditions."""
         a = inputs["coefficient"]
         if isinstance(self.source, RandomField):
-            return diffusion_residual(self.domain, u, a, inputs["source"], self.boundaries, self.mean, balance=True)
-        return diffusion_residual(self.domain, u, a, self.source, self.boundaries, self.mean)
+            return diffusion_residual(self.place, u, a, inputs["source"], self.boundaries, self.mean, balance=True)
+        return diffusion_residual(self.place, u, a, self.source, self.boundaries, self.mean)

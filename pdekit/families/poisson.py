@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.domain import Boundary, Grid, resolve_boundaries
-from pdekit.families.base import ArrayLike, Family
+from pdekit.domain import Boundary
+from pdekit.families.base import ArrayLike, Domain, Family
+from pdekit.families.conditions import conditions
 from pdekit.families.residual import Residual, diffusion_residual
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Schema
@@ -47,7 +48,7 @@ class Poisson(Family):
         'Spectral, sine transforms'
     """
 
-    domain: Grid
+    domain: Domain
     source: RandomField
     boundaries: Sequence[Boundary] = ()
 
@@ -58,7 +59,7 @@ class Poisson(Family):
                 "GaussianField(alpha=2, tau=3) or Constant(1.0). Fields of your own go to inputs_from()."
             )
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
-        resolve_boundaries(self.domain, self.boundaries)
+        conditions(self.place, self.boundaries)
 
     @property
     def schema(self) -> Schema:
@@ -67,8 +68,7 @@ class Poisson(Family):
             FieldSpec("source", "input", description="right-hand side f"),
             FieldSpec("solution", "output", description="potential u"),
         )
-        sides = tuple(resolve_boundaries(self.domain, self.boundaries).values())
-        return Schema(self.domain, specs, sides, "-Laplace u = f")
+        return Schema(self.place, specs, conditions(self.place, self.boundaries), "-Laplace u = f")
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The field behind ``source``."""
@@ -87,8 +87,8 @@ class Poisson(Family):
 
     def equations(self, inputs: Inputs) -> LinearSystem:
         """The finite-volume equations of a batch: one matrix, a right-hand side a sample."""
-        return diffusion(self.domain, 1.0, inputs["source"], self.boundaries).balanced()
+        return diffusion(self.place, 1.0, inputs["source"], self.boundaries).balanced()
 
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -Laplace u = f and of the boundary conditions."""
-        return diffusion_residual(self.domain, u, 1.0, inputs["source"], self.boundaries, balance=True)
+        return diffusion_residual(self.place, u, 1.0, inputs["source"], self.boundaries, balance=True)

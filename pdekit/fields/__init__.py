@@ -1,10 +1,10 @@
 """Random input functions, one kind a file."""
 
-from pdekit.fields.base import RandomField
+from pdekit.fields.base import PointSet, RandomField
 from pdekit.fields.constant import Constant
 from pdekit.fields.gaussian import GaussianField
 from pdekit.fields.lognormal import LogNormal
 from pdekit.fields.matern import Matern
 from pdekit.fields.threshold import Threshold
 
-__all__ = ["Constant", "GaussianField", "LogNormal", "Matern", "RandomField", "Threshold"]
+__all__ = ["Constant", "GaussianField", "LogNormal", "Matern", "PointSet", "RandomField", "Threshold"]

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.random import KeyArray, as_keys
-from pdekit.domain import Grid
-from pdekit.fields.base import RandomField
+from pdekit.domain import Grid, Mesh
+from pdekit.fields.base import PointSet, RandomField
 
 __all__ = ["Constant"]
 
@@ -28,6 +28,8 @@ class Constant(RandomField):
 
     value: float
 
-    def sample(self, keys: KeyArray, domain: Grid | Float[Tensor, "points dim"]) -> Float[Tensor, "batch *shape"]:
-        shape = domain.shape if isinstance(domain, Grid) else domain.shape[:1]
+    def sample(
+        self, keys: KeyArray, domain: Grid | Mesh | PointSet | Float[Tensor, "points dim"]
+    ) -> Float[Tensor, "batch *shape"]:
+        shape = domain.shape[:1] if isinstance(domain, Tensor) else domain.shape
         return torch.full((len(as_keys(keys)), *shape), float(self.value), dtype=torch.float64)

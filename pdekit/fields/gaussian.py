@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.core.random import FloatArray, KeyArray
-from pdekit.domain import Grid
-from pdekit.fields.base import RandomField
+from pdekit.domain import Grid, Mesh
+from pdekit.fields.base import PointSet, RandomField
 from pdekit.fields.series import Basis, Box, check_basis, domain_box, sample_series, wave_numbers
 
 __all__ = ["GaussianField"]
@@ -32,7 +32,8 @@ class GaussianField(RandomField):
         modes: eigenfunctions along each axis; by default 128, and 48 in three dimensions. A periodic field uses the
             constant and modes/2 pairs of cosine and sine.
         scale: by default ``tau^(alpha - d/2)``, which keeps the variance of the same order for all tau.
-        box: lower and upper end of each axis; by default the grid's own, or the unit box for points.
+        box: lower and upper end of each axis; by default the grid's own, the bounding box of a mesh, or the unit box
+            for points.
 
     Raises:
         InputError: an argument out of range, an unknown boundary.
@@ -63,7 +64,9 @@ class GaussianField(RandomField):
         if self.modes is not None and self.modes < 2:
             raise InputError(f"GaussianField modes is {self.modes}; expected 2 or more along each axis.")
 
-    def sample(self, keys: KeyArray, domain: Grid | Float[Tensor, "points dim"]) -> Float[Tensor, "batch *shape"]:
+    def sample(
+        self, keys: KeyArray, domain: Grid | Mesh | PointSet | Float[Tensor, "points dim"]
+    ) -> Float[Tensor, "batch *shape"]:
         box = domain_box(domain, self.box)
         return sample_series(keys, _coefficients(self, box), self.boundary, box, domain)
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.random import KeyArray
-from pdekit.domain import Grid
-from pdekit.fields.base import RandomField
+from pdekit.domain import Grid, Mesh
+from pdekit.fields.base import PointSet, RandomField
 
 __all__ = ["LogNormal"]
 
@@ -31,6 +31,8 @@ class LogNormal(RandomField):
 
     field: RandomField
 
-    def sample(self, keys: KeyArray, domain: Grid | Float[Tensor, "points dim"]) -> Float[Tensor, "batch *shape"]:
+    def sample(
+        self, keys: KeyArray, domain: Grid | Mesh | PointSet | Float[Tensor, "points dim"]
+    ) -> Float[Tensor, "batch *shape"]:
         values = self.field.sample(keys, domain).numpy()
         return torch.from_numpy(np.exp(values, out=values))

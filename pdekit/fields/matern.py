@@ -13,8 +13,8 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.core.random import FloatArray, KeyArray
-from pdekit.domain import Grid
-from pdekit.fields.base import RandomField
+from pdekit.domain import Grid, Mesh
+from pdekit.fields.base import PointSet, RandomField
 from pdekit.fields.series import Box, domain_box, sample_series, wave_numbers
 
 __all__ = ["Matern", "matern_correlation"]
@@ -39,7 +39,8 @@ class Matern(RandomField):
         modes: twice the highest wave number along each axis of the enlarged box; 1024, 256 or 64 in 1, 2 or 3
             dimensions by default. For nu = 1/2 and length 0.1 on the unit square the default leaves out 2 % of the
             variance.
-        box: lower and upper end of each axis; by default the grid's own, or the unit box for points.
+        box: lower and upper end of each axis; by default the grid's own, the bounding box of a mesh, or the unit box
+            for points.
 
     Raises:
         InputError: an argument out of range.
@@ -71,12 +72,14 @@ class Matern(RandomField):
         if self.modes is not None and self.modes < 2:
             raise InputError(f"Matern modes is {self.modes}; expected 2 or more along each axis.")
 
-    def sample(self, keys: KeyArray, domain: Grid | Float[Tensor, "points dim"]) -> Float[Tensor, "batch *shape"]:
+    def sample(
+        self, keys: KeyArray, domain: Grid | Mesh | PointSet | Float[Tensor, "points dim"]
+    ) -> Float[Tensor, "batch *shape"]:
         box = domain_box(domain, self.box)
         coefficients, _ = _coefficients(self, box)
         return sample_series(keys, coefficients, "periodic", _enlarged(self, box), domain).add_(self.mean)
 
-    def truncation(self, domain: Grid | Float[Tensor, "points dim"]) -> float:
+    def truncation(self, domain: Grid | Mesh | PointSet | Float[Tensor, "points dim"]) -> float:
         """The share of the variance beyond the last mode: what raising ``modes`` would refine."""
         return _coefficients(self, domain_box(domain, self.box))[1]
 

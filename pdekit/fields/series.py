@@ -18,7 +18,8 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError, did_you_mean
 from pdekit.core.random import FloatArray, KeyArray, NormalLattice, as_keys, for_each
-from pdekit.domain import AXES, Grid
+from pdekit.domain import AXES, Grid, Mesh
+from pdekit.fields.base import PointSet
 from pdekit.kernels.series import contract, multiply
 
 __all__ = ["Basis", "Box", "check_basis", "domain_box", "sample_series", "wave_numbers"]
@@ -34,13 +35,16 @@ def check_basis(basis: str) -> None:
         raise InputError(f"The boundary {basis!r} of a field is unknown. {did_you_mean(str(basis), get_args(Basis))}")
 
 
-def domain_box(domain: Grid | Float[Tensor, "points dim"], box: Sequence[Sequence[float]] | None) -> Box:
-    """The box a field lives on: the one given, else the grid's own, else (for points) the unit box.
+def domain_box(
+    domain: Grid | Mesh | PointSet | Float[Tensor, "points dim"], box: Sequence[Sequence[float]] | None
+) -> Box:
+    """The box a field lives on: the one given, else the domain's own, else (for points) the unit box.
 
     Raises:
         InputError: the box has another dimension than the domain, or does not contain it.
     """
-    if isinstance(domain, Grid):
+    domain = PointSet.nodes(domain) if isinstance(domain, Mesh) else domain
+    if isinstance(domain, Grid | PointSet):
         own: Box = domain.box or ()
         corners = own
     else:
@@ -79,7 +83,11 @@ def wave_numbers(basis: Basis, modes: int, length: float) -> FloatArray:
 
 
 def sample_series(
-    keys: KeyArray, coefficients: FloatArray, basis: Basis, box: Box, domain: Grid | Float[Tensor, "points dim"]
+    keys: KeyArray,
+    coefficients: FloatArray,
+    basis: Basis,
+    box: Box,
+    domain: Grid | Mesh | PointSet | Float[Tensor, "points dim"],
 ) -> Float[Tensor, "batch *shape"]:
     """Draw and sum one random series per key.
 
@@ -88,7 +96,7 @@ def sample_series(
         coefficients: standard deviation of each product of basis functions, one axis per dimension.
         basis: the eigenfunctions along every axis.
         box: where they live.
-        domain: a grid or points inside the box.
+        domain: a grid, mesh or points inside the box.
 
     Returns:
         ``(batch, *grid.shape)`` or ``(batch, m)``, float64.
@@ -102,7 +110,8 @@ def sample_series(
         tables = [_grid_table(domain, axis, basis, box[axis], modes[axis]) for axis in range(domain.dim)]
         out = np.empty((len(keys), *domain.shape))
     else:
-        points = domain.detach().to("cpu", torch.float64).numpy()
+        places = domain if isinstance(domain, Tensor) else domain.points
+        points = places.detach().to("cpu", torch.float64).numpy()
         tables = [_table(points[:, axis], basis, box[axis], modes[axis]) for axis in range(len(box))]
         out = np.empty((len(keys), len(points)))
 

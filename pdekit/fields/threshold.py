@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.random import KeyArray
-from pdekit.domain import Grid
-from pdekit.fields.base import RandomField
+from pdekit.domain import Grid, Mesh
+from pdekit.fields.base import PointSet, RandomField
 
 __all__ = ["Threshold"]
 
@@ -37,7 +37,9 @@ class Threshold(RandomField):
     high: float
     level: float = 0.0
 
-    def sample(self, keys: KeyArray, domain: Grid | Float[Tensor, "points dim"]) -> Float[Tensor, "batch *shape"]:
+    def sample(
+        self, keys: KeyArray, domain: Grid | Mesh | PointSet | Float[Tensor, "points dim"]
+    ) -> Float[Tensor, "batch *shape"]:
         # NumPy: torch's threads would go on spinning, and slow down ours in the next call.
         values = self.field.sample(keys, domain).numpy()
         return torch.from_numpy(np.where(values >= self.level, float(self.high), float(self.low)))

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from pdekit.samples.layout import StoredPrecision
-from pdekit.samples.reader import read, read_metadata
+from pdekit.samples.mesh_group import save_mesh
+from pdekit.samples.reader import load_mesh, read, read_metadata
 from pdekit.samples.samples import Samples
 from pdekit.samples.writer import DatasetWriter, DiskFull
 
-__all__ = ["DatasetWriter", "DiskFull", "StoredPrecision", "read", "read_metadata", "write"]
+__all__ = ["DatasetWriter", "DiskFull", "StoredPrecision", "load_mesh", "read", "read_metadata", "save_mesh", "write"]
 
 
 def write(

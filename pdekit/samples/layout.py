@@ -3,12 +3,23 @@
 ::
 
     /                       attributes: format, version, pdekit (version), schema (JSON), metadata (JSON)
+    /mesh                   attributes kind (meshio's name of its cells), fingerprint, duplicates (0 or 1: whether two
+                            nodes may lie at one place)
+        points              (nodes, dim) float64
+        cells/<kind>        (cells, k) int64, VTK's order of vertices
+        boundaries/<name>   (facets,) int64, numbers of facets in the order of ``Mesh.facets``
+        regions/<name>      (cells,) int64
     /fields/<name>          (N, *shape) float32 or float64, uncompressed; attributes role, units, description
     /identity               attributes seed, split, attempt
         index               (N,) int64: which samples of the split these are; rejected ones are missing here
     /pdekit/certificate     attributes kind, method, dtype
         value, tolerance    (N,) float64
         iterations          (N,) int64
+
+``mesh`` is there if the samples live on one; the schema then says ``{"domain": {"mesh": FINGERPRINT}}``, and a mesh
+whose points, cells and boundaries do not have that fingerprint is refused. The shape of a field is the domain's (the
+nodes of a mesh) unless the schema says otherwise. A complex field is stored as HDF5 compounds of two such numbers,
+``r`` and ``i``, as h5py does it.
 
 ``identity`` and ``certificate`` are there if the samples have them. The certificate describes the float64 solution;
 rounding it to float32 alone moves a residual to 1e-5..1e-3. Nothing in a file depends on the clock: the same samples

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_shape
 from pdekit.core.errors import InputError, did_you_mean
+from pdekit.domain import Mesh
 from pdekit.samples.certificate import Certificate
 from pdekit.samples.schema import Schema
 
@@ -42,7 +43,7 @@ class Inputs:
 
     Args:
         schema: of the family.
-        fields: by name, each ``(batch, *schema.domain.shape)``.
+        fields: by name, each ``(batch, *schema.shape_of(name))``.
         identity: what they were drawn from; None for fields of the user's own.
 
     Raises:
@@ -62,13 +63,15 @@ class Inputs:
 
     def __post_init__(self):
         for name, values in self.fields.items():
-            self.schema.field(name)
-            check_shape(name, values, self.schema.domain.shape)
-            if values.ndim != self.schema.domain.dim + 1:
+            shape = self.schema.shape_of(name)
+            check_shape(name, values, shape)
+            if values.ndim != len(shape) + 1:
+                expected = ", ".join(("batch", *map(str, shape)))
                 raise InputError(
-                    f"{name} has shape {tuple(values.shape)}; expected (batch, "
-                    f"{', '.join(map(str, self.schema.domain.shape))}): one leading batch axis."
+                    f"{name} has shape {tuple(values.shape)}; expected ({expected}): one leading batch axis."
                 )
+            if values.is_complex() and not self.schema.field(name).complex:
+                raise InputError(f"{name} is complex; expected real numbers, or complex=True in its FieldSpec.")
         if missing := [name for name in self._required() if name not in self.fields]:
             raise InputError(f"The field {missing[0]!r} is missing; given were {', '.join(self.fields) or 'none'}.")
         sizes = {name: values.shape[0] for name, values in self.fields.items()}
@@ -104,8 +107,13 @@ class Inputs:
         )
 
     def to(self, target: torch.device | torch.dtype | str) -> Self:
-        """The same batch with its fields on another device or in another precision."""
-        return replace(self, fields={name: values.to(target) for name, values in self.fields.items()})
+        """The same batch with its fields on another device or in another precision; complex fields stay complex."""
+
+        def moved(values: Tensor) -> Tensor:
+            keep = values.is_complex() and isinstance(target, torch.dtype) and target.is_floating_point
+            return values.to(target.to_complex() if keep else target)
+
+        return replace(self, fields={name: moved(values) for name, values in self.fields.items()})
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,7 @@ class Samples(Inputs):
 
     Args:
         schema: of the family.
-        fields: inputs and outputs by name, each ``(batch, *schema.domain.shape)``.
+        fields: inputs and outputs by name, each ``(batch, *schema.shape_of(name))``.
         identity: what the inputs were drawn from.
         certificate: one row per sample; None where nothing certifies the outputs (a surrogate's prediction).
     """
@@ -138,7 +146,7 @@ class Samples(Inputs):
         """The rows of several batches of one schema, seed and split, in order."""
         first = parts[0]
         if any(part.schema != first.schema for part in parts):
-            raise InputError("Samples of different schemas cannot be joined; expected the same grid and fields.")
+            raise InputError("Samples of different schemas cannot be joined; expected the same domain and fields.")
         identities = [part.identity for part in parts if part.identity is not None]
         identity = None
         if len(identities) == len(parts):
@@ -154,10 +162,13 @@ class Samples(Inputs):
         )
 
     def __str__(self) -> str:
-        lines = [f"{len(self)} samples on a grid of {' x '.join(map(str, self.schema.domain.shape))} points"]
+        domain = self.schema.domain
+        where = str(domain) if isinstance(domain, Mesh) else f"a grid of {' x '.join(map(str, domain.shape))} points"
+        lines = [f"{len(self)} samples on {where}"]
         for spec in self.schema.fields:
             values = self.fields[spec.name]
+            values, name = (values.abs(), f"|{spec.name}|") if values.is_complex() else (values, spec.name)
             low, high = (float(v) for v in torch.aminmax(values)) if len(self) else (float("nan"),) * 2
-            lines.append(f"  {spec.role:6} {spec.name}: {low:.4g} .. {high:.4g} [{spec.units}]")
+            lines.append(f"  {spec.role:6} {name}: {low:.4g} .. {high:.4g} [{spec.units}]")
         lines.append(f"  {self.certificate or 'no certificate'}")
         return "\n".join(lines)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pdekit.core.errors import InputError, did_you_mean
-from pdekit.domain import Boundary, Grid
+from pdekit.domain import Boundary, Grid, Mesh
 
-__all__ = ["FieldSpec", "Schema"]
+__all__ = ["FieldSpec", "Role", "Schema"]
 
 Role = Literal["input", "output"]
 
@@ -20,22 +20,36 @@ class FieldSpec:
         role: ``input`` (drawn) or ``output`` (solved for).
         units: of the values; ``"1"`` for dimensionless.
         description: what it means.
+        shape: of one sample's values. None: a value a node of the domain; ``()``: one number; ``(n_cells,)``: a value a
+            cell; ``(n_nodes, dim)``: a vector a node.
+        complex: whether the values are complex numbers.
+
+    Raises:
+        InputError: a length below 1.
     """
 
     name: str
     role: Role
     units: str = "1"
     description: str = ""
+    shape: tuple[int, ...] | None = None
+    complex: bool = False
+
+    def __post_init__(self):
+        if self.shape is not None and any(length < 1 for length in self.shape):
+            raise InputError(f"The field {self.name!r} has the shape {self.shape}; expected lengths of 1 or more.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schema:
-    """The fields of a family's samples, the grid they live on, and the boundary conditions of the outputs.
+    """The fields of a family's samples, the domain they live on, and the boundary conditions of the outputs.
+
+    Two schemas are equal if they say the same; their meshes may be two objects of one fingerprint.
 
     Args:
-        domain: the grid; every field is stored as ``(batch, *domain.shape)``.
+        domain: the grid or mesh; a field is stored as ``(batch, *domain.shape)`` unless its spec says otherwise.
         fields: the fields, inputs first.
-        boundaries: one condition per side; only numbers as values survive :meth:`to_json`.
+        boundaries: one condition per part of the boundary; only numbers as values survive :meth:`to_json`.
         equation: what the outputs solve, with all that is fixed in it; a surrogate answers for no other.
 
     Example:
@@ -44,10 +58,22 @@ class Schema:
         True
     """
 
-    domain: Grid
+    domain: Grid | Mesh
     fields: tuple[FieldSpec, ...]
     boundaries: tuple[Boundary, ...] = ()
     equation: str = ""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Schema):
+            return NotImplemented
+        return self._said() == other._said()
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple:
+        domain = self.domain.fingerprint if isinstance(self.domain, Mesh) else self.domain
+        return domain, self.fields, self.boundaries, self.equation
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -70,43 +96,86 @@ class Schema:
                 return field
         raise InputError(f"There is no field {name!r}. {did_you_mean(name, [f.name for f in self.fields])}")
 
-    def with_domain(self, domain: Grid) -> "Schema":
-        """The same fields on another grid."""
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """The shape of one sample's values of the field of that name.
+
+        Raises:
+            InputError: as :meth:`field`.
+        """
+        shape = self.field(name).shape
+        return self.domain.shape if shape is None else shape
+
+    def with_domain(self, domain: Grid | Mesh) -> "Schema":
+        """The same fields on another domain."""
         return Schema(domain, self.fields, self.boundaries, self.equation)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain containers of numbers and strings."""
+        """Plain containers of numbers and strings; of a mesh they hold the fingerprint, not the mesh."""
         return {
-            "domain": {
-                "shape": list(self.domain.shape),
-                "box": [list(side) for side in self.domain.box or ()],
-                "closed": list(self.domain.closed_axes),
-            },
-            "fields": [
-                {"name": f.name, "role": f.role, "units": f.units, "description": f.description} for f in self.fields
-            ],
+            "domain": _domain_to_json(self.domain),
+            "fields": [_spec_to_json(spec) for spec in self.fields],
             "boundaries": [_boundary_to_json(b) for b in self.boundaries],
             "equation": self.equation,
         }
 
     @staticmethod
-    def from_json(data: dict[str, Any]) -> "Schema":
+    def from_json(data: dict[str, Any], mesh: Mesh | None = None) -> "Schema":
         """The inverse of :meth:`to_json`.
 
+        Args:
+            data: what it gave.
+            mesh: the mesh of a schema on a mesh.
+
         Raises:
-            InputError: a key is missing or of the wrong kind.
+            InputError: a key is missing or of the wrong kind, or the mesh is missing or another one.
         """
         try:
-            domain = data["domain"]
-            grid = Grid(tuple(domain["shape"]), tuple(tuple(s) for s in domain["box"]), tuple(domain["closed"]))
-            fields = tuple(FieldSpec(f["name"], f["role"], f["units"], f["description"]) for f in data["fields"])
+            domain = _domain_from_json(data["domain"], mesh)
+            fields = tuple(_spec_from_json(f) for f in data["fields"])
             boundaries = tuple(
                 Boundary(b["where"], b["kind"], b["value"], b["coefficient"]) for b in data["boundaries"]
             )
             equation = str(data["equation"])
         except (KeyError, TypeError) as error:
             raise InputError(f"This is no pdekit schema: {error!r}. Expected domain, fields and boundaries.") from error
-        return Schema(grid, fields, boundaries, equation)
+        return Schema(domain, fields, boundaries, equation)
+
+
+def _domain_to_json(domain: Grid | Mesh) -> dict[str, Any]:
+    if isinstance(domain, Mesh):
+        return {"mesh": domain.fingerprint}
+    return {
+        "shape": list(domain.shape),
+        "box": [list(side) for side in domain.box or ()],
+        "closed": list(domain.closed_axes),
+    }
+
+
+def _domain_from_json(domain: dict[str, Any], mesh: Mesh | None) -> Grid | Mesh:
+    if "mesh" not in domain:
+        return Grid(tuple(domain["shape"]), tuple(tuple(s) for s in domain["box"]), tuple(domain["closed"]))
+    if mesh is None:
+        raise InputError(f"This schema is of the mesh {domain['mesh']}; expected that mesh beside it.")
+    if mesh.fingerprint != domain["mesh"]:
+        raise InputError(
+            f"This schema is of the mesh {domain['mesh']}; given was another, with the fingerprint {mesh.fingerprint}."
+        )
+    return mesh
+
+
+def _spec_to_json(spec: FieldSpec) -> dict[str, Any]:
+    said = {"name": spec.name, "role": spec.role, "units": spec.units, "description": spec.description}
+    if spec.shape is not None:
+        said["shape"] = list(spec.shape)
+    return said | ({"complex": True} if spec.complex else {})
+
+
+def _spec_from_json(said: dict[str, Any]) -> FieldSpec:
+    shape = said.get("shape")
+    if shape is not None and not all(type(length) is int for length in shape):
+        raise TypeError(f"the shape {shape} of the field {said['name']!r}")
+    texts = (said["name"], said["role"], said["units"], said["description"])
+    return FieldSpec(*texts, None if shape is None else tuple(shape), said.get("complex", False) is True)
 
 
 def _boundary_to_json(boundary: Boundary) -> dict[str, Any]:

@@ -16,10 +16,12 @@ import h5py
 import numpy as np
 
 from pdekit.core.errors import InputError, PdekitError
+from pdekit.domain import Mesh
 from pdekit.samples.certificate import Certificate
 from pdekit.samples.layout import FORMAT, LIBRARY, PDEKIT, VERSION, StoredPrecision, set_attributes, size_text
+from pdekit.samples.mesh_group import mesh_bytes, write_mesh
 from pdekit.samples.samples import Identity, Samples
-from pdekit.samples.schema import Schema
+from pdekit.samples.schema import FieldSpec, Schema
 
 __all__ = ["DatasetWriter", "DiskFull"]
 
@@ -72,9 +74,9 @@ class DatasetWriter:
         self._methods: dict[str, None] = {}
         self._file: h5py.File | None = None
         self._disk: _Disk | None = None
-        rows = self._rows_a_chunk(schema.domain.size * self._dtype.itemsize)
-        stored = math.ceil(count / rows) * rows * schema.domain.size * self._dtype.itemsize
-        self.needed = len(schema.fields) * stored + 32 * count + 2**16
+        self.needed = sum(self._stored(spec) for spec in schema.fields) + 32 * count + 2**16
+        if isinstance(schema.domain, Mesh):
+            self.needed += mesh_bytes(schema.domain)
         if not self.path.parent.is_dir():
             raise InputError(f"{self.path} cannot be written: there is no folder {self.path.parent}.")
         if (free := shutil.disk_usage(self.path.parent).free) < self.needed:
@@ -85,8 +87,10 @@ class DatasetWriter:
             self._disk = _Disk(self._partial)
             self._file = file = h5py.File(self._disk, "w", libver=LIBRARY, rdcc_nbytes=16 * _CHUNK_BYTES)
             set_attributes(file, {"format": FORMAT, "version": VERSION, "pdekit": PDEKIT, **self._texts})
+            if isinstance(self.schema.domain, Mesh):
+                write_mesh(file, self.schema.domain)
             for spec in self.schema.fields:
-                values = self._dataset(f"fields/{spec.name}", self.schema.domain.shape, self._dtype)
+                values = self._dataset(f"fields/{spec.name}", self.schema.shape_of(spec.name), self._dtype_of(spec))
                 set_attributes(values, {"role": spec.role, "units": spec.units, "description": spec.description})
         return self
 
@@ -103,7 +107,7 @@ class DatasetWriter:
         rows = slice(self.written, self.written + len(samples))
         with self._guard():
             for spec in self.schema.fields:
-                values = samples[spec.name].detach().to("cpu").numpy().astype(self._dtype, copy=False)
+                values = samples[spec.name].detach().to("cpu").numpy().astype(self._dtype_of(spec), copy=False)
                 self._extend(f"fields/{spec.name}", rows, values)
             if samples.identity is not None:
                 self._extend("identity/index", rows, samples.identity.indices.cpu().numpy().astype(np.int64))
@@ -148,6 +152,15 @@ class DatasetWriter:
         return self._open_file().create_dataset(
             name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks, track_times=False
         )
+
+    def _dtype_of(self, spec: FieldSpec) -> np.dtype:
+        """Of the field as it is stored; a complex number is a pair of real ones to HDF5."""
+        return np.result_type(self._dtype, np.complex64) if spec.complex else self._dtype
+
+    def _stored(self, spec: FieldSpec) -> int:
+        row = math.prod(self.schema.shape_of(spec.name)) * self._dtype_of(spec).itemsize
+        rows = self._rows_a_chunk(row)
+        return math.ceil(self.count / rows) * rows * row
 
     def _rows_a_chunk(self, row_bytes: int) -> int:
         return max(1, min(_CHUNK_BYTES // row_bytes, self.count))

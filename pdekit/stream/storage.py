@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from pdekit.samples import Certificate, Identity, Samples, Schema
@@ -20,9 +20,9 @@ ROWS = {
 }
 
 
-def training_precision(values: Shaped[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The one cast from the solvers' precision to the networks': float32 on the CPU."""
-    return values.to(device="cpu", dtype=torch.float32)
+def training_precision(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    """The one cast from the solvers' precision to the networks': float32 on the CPU, complex64 for complex values."""
+    return values.to(device="cpu", dtype=torch.complex64 if values.is_complex() else torch.float32)
 
 
 class Storage:
@@ -37,8 +37,12 @@ class Storage:
 
     def __init__(self, schema: Schema, capacity: int, *, seed: int, split: str):
         self.schema, self.seed, self.split = schema, seed, split
-        shape = schema.domain.shape
-        self._fields = {spec.name: torch.zeros(capacity, *shape, dtype=torch.float32) for spec in schema.fields}
+        self._fields = {
+            spec.name: torch.zeros(
+                capacity, *schema.shape_of(spec.name), dtype=torch.complex64 if spec.complex else torch.float32
+            )
+            for spec in schema.fields
+        }
         self._rows = {name: torch.zeros(capacity, dtype=dtype) for name, dtype in ROWS.items()}
         self._certified: tuple[Any, str, str] | None = None
 

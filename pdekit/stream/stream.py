@@ -132,6 +132,7 @@ class Stream:
             "watermark": self.policy.watermark, "reuse": None if reuse is None else list(self.limiter.band or ()),
             "ticket_size": self.ledger.size, "batch_size": self.batch_size,
             "fields": [spec.name for spec in source.schema.fields], "shape": list(source.schema.domain.shape),
+            "mesh": getattr(source.schema.domain, "fingerprint", None),
         }  # fmt: skip
 
     @property

@@ -13,6 +13,7 @@ import yaml
 from torch import nn
 
 from pdekit.core.errors import ConfigError, PdekitError, did_you_mean
+from pdekit.domain import Mesh
 from pdekit.train.catalogue import by_name
 
 __all__ = ["SUPPLIED", "Names", "build", "did_you_mean_key", "shorten"]
@@ -170,7 +171,7 @@ def build(key: str, annotation: Any, value: Any) -> tuple[Any, Any]:
     except ArgumentError as error:
         raise ConfigError(_readable(str(error))) from error
     except (PdekitError, TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {error}") from error
+        raise ConfigError(f"{key}: {_without_union(str(error))}") from error
 
 
 def shorten(value: Any) -> Any:
@@ -189,6 +190,18 @@ def did_you_mean_key(key: str, known: Mapping[str, Any]) -> str:
     if RENAMED.get(key) in known:
         return f"Did you mean {RENAMED[key]}? Known: {', '.join(sorted(known))}."
     return did_you_mean(key, known) if known else "It takes none."
+
+
+def _without_union(message: str) -> str:
+    """What the right member of a union says, out of what each member says against a value."""
+    if not message.startswith("Does not validate against any of the Union subtypes"):
+        return message
+    causes = [line.strip().removeprefix("- ") for line in message.splitlines() if line.startswith("  - ")]
+    own = [cause for cause in causes if not any(noise in cause for noise in OTHER_MEMBERS)]
+    return "; or ".join(own or causes)
+
+
+OTHER_MEMBERS = ("Subclasses are disabled", "does not correspond to a subclass", "__init__()", "instantiatable class")
 
 
 def _readable(message: str) -> str:
@@ -223,7 +236,7 @@ def _classes(annotation: Any) -> Iterator[type]:
         if not (isinstance(origin, type) and issubclass(origin, Sequence | Mapping)):
             for argument in typing.get_args(annotation):
                 yield from _classes(argument)
-    elif isinstance(annotation, type) and annotation not in (int, float, bool, type(None), torch.Tensor):
+    elif isinstance(annotation, type) and annotation not in (int, float, bool, type(None), torch.Tensor, Mesh):
         if annotation.__module__.partition(".")[0] not in ("jaxtyping", "builtins") or annotation is str:
             yield annotation
 

@@ -18,14 +18,15 @@ from torch import Tensor, nn
 
 from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
-from pdekit.samples import Inputs, Samples, Schema
+from pdekit.domain import Grid, Mesh
+from pdekit.samples import Inputs, Samples, Schema, hdf5
 from pdekit.train.channels import Channels
 from pdekit.train.normaliser import Normaliser
 
 __all__ = ["Surrogate", "load"]
 
 FORMAT = 1
-DESCRIPTION, WEIGHTS = "surrogate.json", "weights.safetensors"
+DESCRIPTION, WEIGHTS, MESH = "surrogate.json", "weights.safetensors", "mesh.h5"
 TRUSTED = ("pdekit.nn",)
 """Modules whose classes a model folder may name; others need ``allow``."""
 
@@ -44,7 +45,7 @@ class Surrogate(nn.Module):
     predicts on any grid of the same box.
 
     Raises:
-        InputError: the model does not fit the grid of the schema.
+        InputError: the model does not fit the domain of the schema.
 
     Example:
         >>> import pdekit as pk
@@ -70,7 +71,7 @@ class Surrogate(nn.Module):
         self.channels = channels or Channels.of(schema)
         self.model = model
         self.normaliser = normaliser or Normaliser(len(self.channels.inputs), len(self.channels.outputs))
-        self._check_grid(schema)
+        self._check_domain(schema)
 
     def forward(self, x: Float[Tensor, "batch *shape inputs"]) -> Float[Tensor, "batch *shape outputs"]:
         """Stacked physical inputs to stacked physical outputs; differentiable."""
@@ -115,7 +116,7 @@ class Surrogate(nn.Module):
         return Samples(inputs.schema, {**given, **predicted}, inputs.identity)
 
     def save(self, directory: str | Path) -> None:
-        """Write a folder for :func:`pdekit.load`: weights as safetensors, everything else as JSON, no code.
+        """Write a folder for :func:`pdekit.load`: weights as safetensors, a mesh as HDF5, the rest as JSON, no code.
 
         The folder appears under its name only when it is complete; a surrogate saved there before is replaced.
 
@@ -134,6 +135,8 @@ class Surrogate(nn.Module):
             partial.mkdir(parents=True)
             save_file(tensors, partial / WEIGHTS)
             (partial / DESCRIPTION).write_text(text)
+            if isinstance(self.schema.domain, Mesh):
+                hdf5.save_mesh(partial / MESH, self.schema.domain)
             if directory.exists():
                 directory.rename(old)
             partial.rename(directory)
@@ -169,10 +172,22 @@ class Surrogate(nn.Module):
             raise InputError(f"{cls.__name__}.arguments cannot be written as JSON: {error}.") from error
         return description
 
-    def _check_grid(self, schema: Schema) -> None:
+    def _check_domain(self, schema: Schema) -> None:
+        for name in (*self.channels.inputs, *self.channels.outputs):
+            if schema.shape_of(name) != schema.domain.shape or schema.field(name).complex:
+                kind = "complex" if schema.field(name).complex else f"of shape {schema.shape_of(name)}"
+                raise InputError(
+                    f"The field {name!r} is {kind}; a surrogate takes real fields of one value a point, of shape "
+                    f"{schema.domain.shape}."
+                )
         grid, closed = schema.domain, getattr(self.model, "closed", None)
         if closed is None:
             return
+        if isinstance(grid, Mesh):
+            raise InputError(
+                f"{type(self.model).__name__} lives on grids and the samples on {grid}; expected a model of the points "
+                "of a mesh (one without `closed`), or a family on a Grid."
+            )
         if len(closed) != grid.dim:
             raise InputError(f"The model is made for {len(closed)} dimensions; the grid has {grid.dim}.")
         for axis, (model, stored) in enumerate(zip(closed, grid.closed_axes, strict=True)):
@@ -194,11 +209,8 @@ class Surrogate(nn.Module):
             inputs[name]
         for name in self.channels.outputs:
             given.field(name)
-        self._check_grid(given)
-        if given.domain.box != known.domain.box:
-            raise InputError(
-                f"The inputs live on the box {given.domain.box}; the model was made for {known.domain.box}."
-            )
+        self._check_domain(given)
+        self._check_place(given.domain, known.domain)
         if given.equation != known.equation:
             raise InputError(
                 f"The inputs belong to the equation {given.equation!r}; the model was made for {known.equation!r}."
@@ -213,6 +225,15 @@ class Surrogate(nn.Module):
                 f"The inputs have {given.domain.shape} points; {type(self.model).__name__} is tied to the "
                 f"{known.domain.shape} it was trained on."
             )
+
+    def _check_place(self, given: Grid | Mesh, known: Grid | Mesh) -> None:
+        if isinstance(given, Mesh) and isinstance(known, Mesh):
+            if given.fingerprint != known.fingerprint and not getattr(self.model, "resolution_free", False):
+                raise InputError(f"The inputs live on another mesh ({given}) than the model was trained on ({known}).")
+        elif isinstance(given, Mesh) or isinstance(known, Mesh):
+            raise InputError(f"The inputs live on {given}; the model was made for {known}.")
+        elif given.box != known.box:
+            raise InputError(f"The inputs live on the box {given.box}; the model was made for {known.box}.")
 
 
 def load(directory: str | Path, *, device: torch.device | str = "cpu", allow: Sequence[str] = ()) -> Surrogate:
@@ -235,7 +256,8 @@ def load(directory: str | Path, *, device: torch.device | str = "cpu", allow: Se
     try:
         model_class = _model_class(description["model"]["class_path"], tuple(allow))
         arguments = dict(description["model"]["init_args"])
-        schema = Schema.from_json(description["schema"])
+        mesh = hdf5.load_mesh(directory / MESH) if "mesh" in description["schema"]["domain"] else None
+        schema = Schema.from_json(description["schema"], mesh)
         channels = Channels(*(tuple(description["channels"][key]) for key in ("inputs", "outputs")))
     except (KeyError, TypeError) as error:
         raise InputError(f"{directory / DESCRIPTION} is incomplete: {error!r}.") from error

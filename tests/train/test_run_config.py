@@ -88,7 +88,7 @@ def test_quickstart_is_a_configuration():
         (["--model", "FNOO"], "model: there is no class 'FNOO'. Did you mean FNO?"),
         (["--model.in_channels", "3"], "FNO has no argument 'in_channels'"),
         (["--optimizer", "Adamm"], "optimizer: there is no class 'Adamm'. Did you mean Adam?"),
-        (["--solver", "Multigrid"], "solver: Multigrid is no Method. Known: Auto, CG, Direct, Spectral."),
+        (["--solver", "Multigrid"], "solver: Multigrid is no Method. Known: Auto, "),
         (["--solver", "CG", "--solver.preconditioner", "Multigrd"], "solver.preconditioner: there is no class"),
         (["--stream.polcy", "fifo"], "stream.polcy: Stream has no argument 'polcy'. Did you mean policy?"),
         (["--stream.source", "3"], "stream.source: Stream has no argument 'source'"),
