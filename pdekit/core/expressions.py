@@ -105,7 +105,7 @@ class Expression:
                     return _OPERATORS[type(node.op)](value(node.operand))
                 case ast.BinOp():
                     return _OPERATORS[type(node.op)](value(node.left), value(node.right))
-                case ast.Call(func=ast.Name(id=name)):
+                case ast.Call(func=ast.Name(id=name)) if name not in _FUNCTIONS:
                     return _FUNCTIONS[name][1](*(value(argument) for argument in node.args))
                 case ast.Compare():
                     sides = [value(side) for side in (node.left, *node.comparators)]
@@ -192,7 +192,7 @@ def _check(node: ast.expr, text: str, depth: int) -> bool:
             for place, argument in enumerate(node.args):
                 check(argument, name == "where" and place == 0, f"argument {place + 1} of {name}")
             return False
-        case ast.Call(func=ast.Name(id=name)):
+        case ast.Call(func=ast.Name(id=name)) if name not in _FUNCTIONS:
             raise InputError(
                 f"In the expression {text!r}, {name}(...) is no known function. {did_you_mean(name, _FUNCTIONS)}"
             )
