@@ -17,7 +17,7 @@ from pdekit.core.checks import as_real, check_finite, check_positive, check_shap
 from pdekit.core.errors import InputError
 from pdekit.core.random import Keys
 from pdekit.domain import Boundary, Grid, Mesh, Shape
-from pdekit.families.memory import bytes_of
+from pdekit.core.memory import bytes_of
 from pdekit.families.residual import Residual
 from pdekit.fields import RandomField
 from pdekit.samples import Certificate, Identity, Inputs, Samples, Source
