@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.core.checks import check_finite, first_index
@@ -14,14 +14,15 @@ from pdekit.core.errors import InputError
 from pdekit.solvers.auto import Auto
 from pdekit.solvers.implicit import solve_differentiably
 from pdekit.solvers.method import Method, Prepared
+from pdekit.solvers.nullspace import check_balance
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, as_vector
+from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.dense import DenseMatrix
+from pdekit.solvers.parts import solve_by_parts
 from pdekit.solvers.solution import NotConverged, Solution
 
 __all__ = ["solve"]
-
-_IMBALANCE = 1e-11
-"""Part of ||b|| outside the range of a singular matrix that counts as rounding."""
 
 _SMALLEST = 1e-140
 """Norm of a right-hand side other than 0 below which residuals of rtol 1e-14 could not be measured any more."""
@@ -37,22 +38,24 @@ def solve(
     x0: VectorLike | None = None,
     throw: bool = True,
 ) -> Solution:
-    """Solve A x = b, for a batch of matrices, right-hand sides or both, in float64.
+    """Solve A x = b, for a batch of matrices, right-hand sides or both, in float64 or complex128.
 
     A system has converged where ``||b - A x||_2 <= max(rtol ||b||_2, atol)``, with the residual recomputed from the
     returned ``x``. Iterations that believed to have converged but miss are restarted from that residual; if this gains
     nothing, the reason is STAGNATION. Systems that have converged are frozen while others go on; b = 0 gives x = 0.
 
-    Of a matrix whose null space is known (a :class:`Stencil` without any ground) the right-hand side must balance, and
-    the solution orthogonal to the null space is returned: the one with mean zero. The solution says so.
+    Of a matrix whose null space is known (a :class:`Stencil` without any ground, a :class:`CSR` made with
+    ``nullspace``) the right-hand side must balance, and the solution orthogonal to the null space is returned: of
+    diffusion the one with mean zero, of elasticity the one without rigid motion. The solution says so.
 
     Gradients flow to ``b`` and to the stored values of ``A`` (for a :class:`Stencil` its conductances and sink) by the
-    implicit function theorem: the backward pass is one more solve with the transposed matrix, by the same method and
-    to the same tolerance, and can itself be differentiated. None flow to ``x0`` or to anything in a SciPy matrix.
+    implicit function theorem: the backward pass is one more solve with the adjoint matrix and the adjoint
+    preconditioner, by the same method and to the same tolerance, and can itself be differentiated. None flow to ``x0``
+    or to anything in a SciPy matrix.
 
     Args:
-        A: an operator, a SciPy sparse matrix, or dense matrices ``(*batch, n, n)`` (torch or NumPy).
-        b: ``(*batch, n)``, torch or NumPy; its batch broadcasts with that of ``A``.
+        A: an operator, a SciPy sparse matrix, or dense matrices ``(*batch, n, n)`` (torch or NumPy), real or complex.
+        b: ``(*batch, n)``, torch or NumPy, real or complex; its batch broadcasts with that of ``A``.
         method: how to solve; or what ``method.prepare(A)`` returned, to factor one matrix only once.
         rtol: tolerance relative to ``||b||``.
         atol: absolute tolerance.
@@ -63,8 +66,8 @@ def solve(
         The solution and how it was reached; ``x`` is of the kind of ``b``.
 
     Raises:
-        InputError: shapes that do not fit, entries that are not finite (with their index), a method that does not fit,
-            or a right-hand side that does not balance.
+        InputError: shapes that do not fit, entries that are not finite (with their index), a row of zeros, a method
+            that does not fit, or a right-hand side that does not balance.
         NotConverged: a system missed its tolerance and ``throw`` is set; it carries the solution.
 
     Example:
@@ -79,8 +82,7 @@ def solve(
         raise InputError(f"method is {given}; expected an object such as Auto(), Direct() or CG(Jacobi()).")
     began = time.perf_counter()
     operator = as_operator(A)
-    for place, values in enumerate(operator.values):
-        check_finite(f"A.values[{place}]" if len(operator.values) > 1 else "A", values)
+    _check_entries(operator)
     right = as_vector("b", b, operator)
     check_finite("b", right)
     _check_scale(right.detach(), atol)
@@ -93,9 +95,15 @@ def solve(
         if start.ndim > right.ndim or torch.broadcast_shapes(start.shape, right.shape) != right.shape:
             raise InputError(f"x0 has shape {tuple(start.shape)}, and the systems are {tuple(right.shape)}.")
         start = start.expand(right.shape)
-    nullspace = _balanced(operator, right.detach())
+    nullspace = check_balance(operator, right.detach())
     prepared, setup_seconds = _prepared(method, operator)
-    solution = solve_differentiably(prepared, right, start, rtol, atol)
+    if right.is_complex() and not operator.dtype.is_complex:
+        start = None if start is None else start.to(right.dtype)
+        solution = solve_by_parts(prepared, right, start, rtol, atol)
+    else:
+        if start is not None and start.is_complex() and not right.is_complex():
+            raise InputError("x0 is complex, but A and b are real; expected a real first guess.")
+        solution = solve_differentiably(prepared, right, start, rtol, atol)
     setup_seconds += solution.setup_seconds
     solution = replace(
         solution,
@@ -118,7 +126,37 @@ def _check_tolerances(rtol: float, atol: float) -> None:
         raise InputError(f"rtol={rtol!r}, atol={atol!r}; expected finite numbers of at least 0, one of them greater.")
 
 
-def _check_scale(b: Float[Tensor, "*batch n"], atol: float) -> None:
+def _check_entries(A: LinearOperator) -> None:
+    """Refuse entries that are not finite, and rows of zeros."""
+    if isinstance(A, CSR):
+
+        def place(where: tuple[int, ...]) -> tuple[int, ...]:
+            return (*where[:-1], int(A.rows[where[-1]]), int(A.indices[where[-1]]))
+
+        check_finite("A", A.entries, place)
+    else:
+        for number, values in enumerate(A.values):
+            check_finite(f"A.values[{number}]" if len(A.values) > 1 else "A", values)
+    if not isinstance(A, CSR | DenseMatrix) or A.nullspace is not None:
+        return
+    if bool((A.diagonal().detach() != 0).all()):
+        return
+    entries = (A.entries if isinstance(A, CSR) else A.matrix).detach().abs()
+    if isinstance(A, CSR):
+        total = entries.new_zeros((*A.batch_shape, A.shape[0])).index_add(-1, A.rows, entries)
+    else:
+        total = entries.sum(-1)
+    if bool((empty := total == 0).any()):
+        *matrix, row = first_index(empty)
+        which = f"the matrix {matrix} of A" if matrix else "A"
+        raise InputError(
+            f"Row {row} of {which} is zero ({int(empty.sum())} of {empty.numel()} rows are), so the unknown {row} "
+            "is in no equation of its own and the matrix is singular. Such a row is left by a node that belongs to no "
+            "element, or by a boundary condition that cleared it without writing 1 on the diagonal."
+        )
+
+
+def _check_scale(b: Inexact[Tensor, "*batch n"], atol: float) -> None:
     """Refuse right-hand sides so small that their norms, sums of squares, would vanish: they would pass as solved."""
     if b.numel() == 0 or atol >= _SMALLEST:
         return
@@ -146,24 +184,3 @@ def _prepared(method: Method | Prepared, operator: LinearOperator) -> tuple[Prep
         return method, 0.0
     began = time.perf_counter()
     return method.prepare(operator), time.perf_counter() - began
-
-
-def _balanced(operator: LinearOperator, b: Float[Tensor, "*batch n"]) -> str | None:
-    """Check that b lies in the range of a singular symmetric matrix; says what is done about its null space."""
-    basis = operator.nullspace
-    if basis is None or b.numel() == 0:
-        return None
-    share = torch.linalg.vector_norm(b @ basis, dim=-1)
-    imbalance = share / torch.linalg.vector_norm(b, dim=-1).clamp(min=torch.finfo(b.dtype).tiny)
-    if bool((bad := imbalance > _IMBALANCE).any()):
-        where = first_index(bad)
-        raise InputError(
-            f"b{list(where)} sums to {float(b[where].sum()):.6g}, but A has the constants in its null space (no "
-            f"Dirichlet or Robin side, no reaction), so A x = b is solvable only where b sums to 0; "
-            f"{float(imbalance[where]):.1e} of its norm is out of balance. The source must integrate to minus the flux "
-            "through the sides: subtract the mean of b, or fix u on a side."
-        )
-    return (
-        f"constants: b sums to 0 (largest imbalance {float(imbalance.max()):.1e} of its norm), and of all solutions "
-        "the one with mean 0 over the unknowns is returned"
-    )

@@ -259,19 +259,15 @@ def test_tolerances_that_mean_nothing(tolerances):
         solve(np.eye(2), np.ones(2), **tolerances)
 
 
-def test_complex_and_sparse_torch_matrices_are_refused():
-    with pytest.raises(InputError, match="complex"):
-        solve(np.eye(2) * 1j, np.ones(2))
-    with pytest.raises(InputError, match="complex"):
-        solve(np.eye(2), np.ones(2) * 1j)
+def test_sparse_torch_matrices_are_refused():
     with pytest.raises(InputError, match="layout"):
         solve(torch.eye(2).to_sparse(), np.ones(2))
 
 
-@pytest.mark.parametrize("A", [np.diag([1.0, 0.0]), scipy.sparse.diags_array([1.0, 0.0])])
+@pytest.mark.parametrize("A", [np.ones((2, 2)), scipy.sparse.csr_array(np.ones((2, 2)))])
 def test_singular_matrices_are_named(A):
     with pytest.raises(NotConverged, match="the matrix is singular"):
-        solve(A, np.ones(2))
+        solve(A, np.array([1.0, 2.0]))
 
 
 def test_stencils_of_two_kinds_in_one_batch():

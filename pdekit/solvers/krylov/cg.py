@@ -12,8 +12,11 @@ from pdekit.core.errors import InputError
 from pdekit.solvers.krylov.base import PreparedKrylov, check_limit
 from pdekit.solvers.krylov.directions import Directions, ShortRecurrence
 from pdekit.solvers.krylov.fused import FusedCG, fits
+from pdekit.solvers.krylov.sparse_cg import SparseCG
+from pdekit.solvers.krylov.sparse_cg import fits as sparse_fits
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.jacobi import Jacobi
@@ -27,8 +30,9 @@ __all__ = ["CG", "check_hermitian", "conjugate_gradients"]
 class CG(Method):
     """Preconditioned conjugate gradients for symmetric (complex: Hermitian) positive definite matrices.
 
-    A float64 :class:`Stencil` on the CPU with :class:`Multigrid` runs in one compiled kernel, a sample a thread; all
-    else runs as torch operations on the whole batch, on any device.
+    A float64 :class:`Stencil` on the CPU with :class:`Multigrid` runs in one compiled kernel, a sample a thread; so does
+    a float64 :class:`CSR` with AMG, a symmetric factor or the diagonal. All else runs as torch operations on the whole
+    batch, on any device.
 
     Args:
         preconditioner: None means :class:`Jacobi`, or none where the operator does not know its diagonal.
@@ -60,8 +64,12 @@ class CG(Method):
         check_hermitian("CG", A)
         if isinstance(A, Stencil) and isinstance(self.preconditioner, Multigrid) and fits(A, self.preconditioner):
             return FusedCG(A, self.preconditioner, self.max_iterations)
+        recipe = self.preconditioner or default_preconditioner(A)
+        preconditioner = None if recipe is None else recipe.setup(A)
+        if isinstance(A, CSR) and sparse_fits(A, preconditioner):
+            return SparseCG(A, preconditioner, self.max_iterations)
         iterate = partial(conjugate_gradients, max_iterations=self.max_iterations)
-        return PreparedKrylov(A, self.preconditioner or default_preconditioner(A), iterate, "CG")
+        return PreparedKrylov(A, recipe, iterate, "CG", preconditioner)
 
 
 def check_hermitian(method: str, A: LinearOperator) -> None:

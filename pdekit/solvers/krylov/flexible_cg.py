@@ -17,10 +17,10 @@ __all__ = ["FlexibleCG"]
 class FlexibleCG(Method):
     """Conjugate gradients that make each direction conjugate to the last ones explicitly.
 
-    The matrix must be symmetric (complex: Hermitian) positive definite, the preconditioner anything: nonlinear, such as
-    an inner iteration or a network, or not symmetric. With a memory of 1 this is the Polak-Ribiere rule, which costs
-    one inner product and two kept vectors more than :class:`CG`; a longer memory pays where the preconditioner varies
-    much.
+    The matrix must be symmetric (complex: Hermitian) positive definite; the preconditioner may change from step to
+    step, as an inner iteration or a network does, or be somewhat unsymmetric. With a memory of 1 this is the
+    Polak-Ribiere rule, which costs one inner product and two kept vectors more than :class:`CG`; a longer memory pays
+    where the preconditioner varies much.
 
     Args:
         preconditioner: None means :class:`Jacobi`, or none where the operator does not know its diagonal.

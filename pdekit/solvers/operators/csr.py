@@ -193,14 +193,26 @@ class CSR(LinearOperator):
         if self._tags is not None and Tag.SYMMETRIC in self._tags:
             return self
         turned, order = self.pattern.transposed
-        return CSR(turned, None, self.entries.index_select(-1, order), tags=self._tags, geometry=self.geometry)
+        entries = self.entries.index_select(-1, order)
+        return CSR(turned, None, entries, tags=self._tags, near_nullspace=self.near_nullspace, geometry=self.geometry)
 
     def adjoint(self) -> "CSR":
         """The conjugate transpose."""
+        if self._tags is not None and self.hermitian:
+            return self
         if not self.entries.is_complex():
             return self.transpose()
         turned, order = self.pattern.transposed
-        return CSR(turned, None, self.entries.index_select(-1, order).conj().resolve_conj(), tags=self._tags)
+        symmetric = self._tags is not None and Tag.SYMMETRIC in self._tags
+        return CSR(
+            turned,
+            None,
+            (self.entries if symmetric else self.entries.index_select(-1, order)).conj().resolve_conj(),
+            tags=self._tags,
+            nullspace=self._nullspace.conj() if symmetric and self._nullspace is not None else None,
+            near_nullspace=self.near_nullspace,
+            geometry=self.geometry,
+        )
 
     def to_scipy(self, index: tuple[int, ...] = ()) -> scipy.sparse.csr_array:
         indptr, indices = self.pattern.arrays
