@@ -105,7 +105,7 @@ class Expression:
                     return _OPERATORS[type(node.op)](value(node.operand))
                 case ast.BinOp():
                     return _OPERATORS[type(node.op)](value(node.left), value(node.right))
-                case ast.Call(func=ast.Name(id=name)) if name not in _FUNCTIONS:
+                case ast.Call(func=ast.Name(id=name)):
                     return _FUNCTIONS[name][1](*(value(argument) for argument in node.args))
                 case ast.Compare():
                     sides = [value(side) for side in (node.left, *node.comparators)]
