@@ -2,6 +2,7 @@
 
 from pdekit.domain.shapes.base import Shape
 from pdekit.domain.shapes.boxes import Box, Interval, LShape, Rectangle
+from pdekit.domain.shapes.files import MeshFile
 from pdekit.domain.shapes.round import Annulus, Ball, Disk
 
-__all__ = ["Annulus", "Ball", "Box", "Disk", "Interval", "LShape", "Rectangle", "Shape"]
+__all__ = ["Annulus", "Ball", "Box", "Disk", "Interval", "LShape", "MeshFile", "Rectangle", "Shape"]

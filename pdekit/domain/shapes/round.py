@@ -11,17 +11,18 @@ from pdekit.core.errors import InputError, did_you_mean
 from pdekit.domain.mesh import Mesh
 from pdekit.domain.shapes.base import Shape, counts, named_by_nodes
 
-__all__ = ["Annulus", "Ball", "Disk", "disk_points"]
+__all__ = ["Annulus", "Ball", "Disk", "disk_rings"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Disk(Shape):
-    """A disk in triangles: four around the centre, refined, their nodes moved onto equally spaced points of rings.
+    """A disk in triangles: four around the centre, refined, the nodes equally spaced on rings.
 
     Ring k of 2^refinements holds 4k nodes, so that triangles have about the same size everywhere and no angle is
-    obtuse (the P1 Laplacian is an M-matrix). One boundary, ``boundary``.
+    obtuse (the P1 Laplacian is an M-matrix). Nodes are numbered from the centre outward. One boundary, ``boundary``.
 
     Args:
         refinements: of the four triangles; n give ``2 m (m + 1) + 1`` nodes with m = 2^n, 33,025 for 7.
@@ -45,21 +46,41 @@ class Disk(Shape):
 
     def build(self) -> Mesh:
         """Make the mesh."""
-        square = Mesh(
-            [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]],
-            [[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1]], "triangle",
-        )  # fmt: skip
-        fine, _ = square.refine(self.refinements)
-        mesh = fine.with_points(disk_points(fine.points.numpy()) * self.radius + np.array(self.centre))
+        points, cells = disk_rings(2**self.refinements)
+        mesh = Mesh(points * self.radius + np.array(self.centre), cells, "triangle")
         return mesh.with_names({"boundary": mesh.boundary("all")})
 
 
-def disk_points(points: FloatArray) -> FloatArray:
-    """Map the square ``|x| + |y| <= 1`` onto the unit disk, each square ``|x| + |y| = r`` evenly onto a circle."""
-    radius = np.abs(points).sum(axis=1)
-    angle = (math.pi / 2) * np.abs(points[:, 1]) / np.where(radius > 0, radius, 1.0)
-    circle = np.stack([np.cos(angle) * (points[:, 0] != 0), np.sin(angle)], axis=1)
-    return np.where(points < 0, -1.0, 1.0) * radius[:, None] * circle
+def disk_rings(rings: int) -> tuple[FloatArray, IntArray]:
+    """The unit disk around its centre: 4k equally spaced nodes on ring k, no angle obtuse.
+
+    Args:
+        rings: their number, the last being the circle.
+
+    Returns:
+        Points ``(2 n (n + 1) + 1, 2)``, from the centre outward, and triangles ``(4 n^2, 3)``.
+    """
+    ring = np.repeat(np.arange(rings + 1), [1, *(4 * k for k in range(1, rings + 1))])
+    first = np.array([0, *(1 + 2 * k * (k - 1) for k in range(1, rings + 1))])
+    place = np.arange(len(ring)) - first[ring]
+    quarter, step = np.divmod(place, np.maximum(ring, 1))
+    angle = (math.pi / 2) * step / np.maximum(ring, 1)
+    # By quarter turns of one quadrant, so that the mesh is symmetric to the last bit.
+    x, y = np.cos(angle) * ring / rings, np.sin(angle) * ring / rings
+    points = np.stack([np.choose(quarter, [x, -y, -x, y]), np.choose(quarter, [y, x, -y, -x])], axis=1)
+
+    def node(k: IntArray, q: IntArray, s: IntArray) -> IntArray:
+        return first[k] + (q * k + s) % np.maximum(4 * k, 1)
+
+    # Between ring k and ring k + 1 of each quarter: k + 1 triangles that stand on the outer ring, k on the inner one.
+    k = np.repeat(np.arange(rings), 4 * np.arange(1, rings + 1))
+    q, s = np.divmod(np.arange(len(k)) - 2 * k * (k + 1), k + 1)
+    outer = np.stack([node(k, q, s), node(k + 1, q, s), node(k + 1, q, s + 1)], axis=1)
+    inside = s < k
+    k, q, s = k[inside], q[inside], s[inside]
+    inner = np.stack([node(k, q, s), node(k + 1, q, s + 1), node(k, q, s + 1)], axis=1)
+    owner = np.concatenate([4 * outer.min(axis=1), 4 * inner.min(axis=1)])
+    return points, np.concatenate([outer, inner])[np.argsort(owner, kind="stable")]
 
 
 @dataclass(frozen=True)
