@@ -52,7 +52,8 @@ def plot_mesh(mesh: Mesh, *, title: str | None = None) -> "matplotlib.figure.Fig
         Line2D([], [], color=colour, linewidth=3, label=f"{name} ({len(mesh.boundaries[name])})")
         for name, colour in _colours(mesh).items()
     ]
-    entries += [Patch(color=colour, label=f"region {name}") for name, colour in _pale(mesh).items()]
+    if mesh.dim == 2:
+        entries += [Patch(color=colour, label=f"region {name}") for name, colour in _pale(mesh).items()]
     if entries:
         figure.legend(handles=entries, loc="outside right center", fontsize=8, frameon=False)
     return figure

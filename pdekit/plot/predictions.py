@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.domain import Grid, Mesh
 from pdekit.plot.fields import panels_of
 from pdekit.plot.panels import Panel, finite_limits, plot_panels
 from pdekit.samples import Inputs, Samples
@@ -77,7 +78,7 @@ def prediction_figure(
             panels += _panel(shown, name, row, first=name == given[0])
         for name in schema.outputs:
             unit = schema.field(name).units
-            true, guess = (_double(part[name][row]) for part in (truth, prediction))
+            true, guess = (_double(_at_nodes(part[name][row], domain)) for part in (truth, prediction))
             error = guess - true
             note = f", relative L2 {float(error.norm() / true.norm()):.2%}"
             limits = finite_limits(_magnitude(true, vector=true.ndim > len(domain.shape)).numpy())
@@ -106,7 +107,15 @@ def _panel(samples: Inputs, name: str, row: int, *, first: bool) -> list[Panel]:
         limits = finite_limits(_magnitude(_double(values), vector=vector).numpy())
     colours = "cividis" if is_input else None
     unit = schema.field(name).units
-    return panels_of(name, values[row], schema.domain, unit=unit, note=note, limits=limits, colours=colours)[-1:]
+    shown = _at_nodes(values[row], schema.domain)
+    return panels_of(name, shown, schema.domain, unit=unit, note=note, limits=limits, colours=colours)[-1:]
+
+
+def _at_nodes(values: Tensor, domain: Grid | Mesh) -> Tensor:
+    """Of elements of order 2 the values at the nodes, which come first."""
+    if isinstance(domain, Mesh) and len(values) > domain.n_nodes and len(values) != domain.n_cells:
+        return values[: domain.n_nodes]
+    return values
 
 
 def _magnitude(values: Tensor, *, vector: bool) -> Tensor:
