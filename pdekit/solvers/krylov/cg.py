@@ -30,9 +30,9 @@ __all__ = ["CG", "check_hermitian", "conjugate_gradients"]
 class CG(Method):
     """Preconditioned conjugate gradients for symmetric (complex: Hermitian) positive definite matrices.
 
-    A float64 :class:`Stencil` on the CPU with :class:`Multigrid` runs in one compiled kernel, a sample a thread; so does
-    a float64 :class:`CSR` with AMG, a symmetric factor or the diagonal. All else runs as torch operations on the whole
-    batch, on any device.
+    A float64 :class:`Stencil` on the CPU with :class:`Multigrid` runs in one compiled kernel, a sample a thread; so
+    does a float64 :class:`CSR` with AMG, a symmetric factor or the diagonal. All else runs as torch operations on the
+    whole batch, on any device.
 
     Args:
         preconditioner: None means :class:`Jacobi`, or none where the operator does not know its diagonal.

@@ -1,0 +1,1 @@
+"""Algebraic multigrid: set-up by coarsening, and the operator that applies its cycle."""

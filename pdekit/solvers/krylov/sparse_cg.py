@@ -1,0 +1,108 @@
+"""The compiled conjugate gradients for sparse matrices on the CPU, one system a thread."""
+
+import math
+import time
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pdekit.solvers.method import Outcome, Prepared
+from pdekit.solvers.multigrid.choice import is_fake
+from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.preconditioners.factored import Factored
+from pdekit.solvers.preconditioners.jacobi import Diagonal
+from pdekit.solvers.solution import Reason
+
+__all__ = ["SparseCG", "fits"]
+
+
+def fits(A: LinearOperator, preconditioner: LinearOperator | None) -> bool:
+    """Whether the kernel can solve with this matrix and this preconditioner, already set up."""
+    if not isinstance(A, CSR) or A.dtype != torch.float64 or A.device.type != "cpu" or is_fake(A.entries):
+        return False
+    if isinstance(preconditioner, Factored):
+        return Tag.SYMMETRIC in preconditioner.tags
+    return preconditioner is None or isinstance(preconditioner, Diagonal) or hasattr(preconditioner, "kernel")
+
+
+class SparseCG(Prepared):
+    """Preconditioned CG with one system a thread and everything in one kernel, the refreshing of AMG included.
+
+    Args:
+        operator: the matrices.
+        preconditioner: set up for them, or None.
+        max_iterations: per system.
+    """
+
+    def __init__(self, operator: CSR, preconditioner: LinearOperator | None, max_iterations: int):
+        super().__init__(operator)
+        self.matrices, self.preconditioner, self.max_iterations = operator, preconditioner, max_iterations
+        self.name = f"CG, {preconditioner.name if preconditioner else 'no'} preconditioner"
+
+    def run(
+        self, b: Float[Tensor, "*batch n"], x0: Float[Tensor, "*batch n"] | None, rtol: float, atol: float
+    ) -> Outcome:
+        from pdekit.kernels.sparse import pcg  # compiled code is loaded on first use
+        from pdekit.kernels.threads import for_each_sample
+
+        A, batch, n = self.matrices, b.shape[:-1], b.shape[-1]
+        count, indptr, indices = math.prod(batch), *A.pattern.arrays
+        entries = A.entries.detach().reshape(-1, A.pattern.nnz).contiguous().numpy()
+        owner = torch.arange(len(entries)).reshape(A.batch_shape).expand(batch).reshape(-1).tolist()
+        rhs = b.detach().reshape(count, n).contiguous().numpy()
+        x = np.zeros_like(rhs) if x0 is None else x0.detach().reshape(count, n).contiguous().numpy().copy()
+        history = np.full((count, self.max_iterations + 1), np.nan)
+        codes, iterations = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        residual, seconds = np.zeros(count), np.zeros((count, 2))
+
+        def one(i: int, space: dict) -> None:
+            clock = time.perf_counter()
+            arrays = self._kernel(owner[i], space)
+            if "vectors" not in space:
+                space["vectors"] = np.empty((4, n))
+            seconds[i, 0] = time.perf_counter() - clock
+            limit = self.max_iterations if arrays is not None else 0
+            codes[i], iterations[i], residual[i] = pcg.conjugate_gradients(
+                indptr, indices, entries[owner[i]], rhs[i], x[i], *(arrays or pcg.no_preconditioner()),
+                space["vectors"], rtol, atol, limit, history[i],
+            )  # fmt: skip
+            if arrays is None and codes[i] != pcg.CONVERGED:
+                codes[i] = pcg.NOT_DEFINITE
+            seconds[i, 1] = time.perf_counter() - clock - seconds[i, 0]
+
+        clock = time.perf_counter()
+        for_each_sample(one, count, torch.get_num_threads() if count * len(indices) > 10_000 else 1)
+        wall = time.perf_counter() - clock
+        steps = int(iterations.max(initial=0)) + 1
+        reasons = np.array([reason.code for reason in _REASONS])
+        return Outcome(
+            torch.from_numpy(x).reshape(b.shape),
+            torch.from_numpy(iterations).reshape(batch),
+            torch.from_numpy(reasons[codes]).reshape(batch),
+            torch.from_numpy(np.ascontiguousarray(history[:, :steps].T)).reshape(steps, *batch),
+            torch.from_numpy(residual).reshape(batch),
+            self.name,
+            wall * float(seconds[:, 0].sum() / max(seconds.sum(), 1e-300)),
+        )
+
+    def _kernel(self, index: int, space: dict):
+        """The preconditioner of one matrix as the kernel takes it; None where it shows an indefinite matrix."""
+        from pdekit.kernels.sparse import pcg
+
+        operator = self.preconditioner
+        if operator is None:
+            return pcg.no_preconditioner()
+        if isinstance(operator, Diagonal):
+            values = operator.entries.detach().reshape(-1, operator.shape[0])[index].contiguous().numpy()
+            return pcg.no_preconditioner()._replace(kind=pcg.DIAGONAL, values=values)
+        if isinstance(operator, Factored):
+            indptr, indices, values = operator.factors(index)
+            return pcg.no_preconditioner()._replace(kind=pcg.FACTOR, starts=indptr, indices=indices, values=values)
+        return operator.kernel(index, space)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+_REASONS = (Reason.CONVERGED, Reason.MAX_ITERATIONS, Reason.NOT_DEFINITE, Reason.NOT_FINITE)
+"""In the order of the kernel's codes."""
