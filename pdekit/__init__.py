@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pdekit import families, fields, nn, plot
+    from pdekit import families, fem, fields, nn, plot
     from pdekit.domain import Boundary, Grid
     from pdekit.samples import Certificate, Inputs, Samples, Source
     from pdekit.solvers import (
@@ -51,10 +51,10 @@ _HOMES = {
     "Surrogate": "train",
     "load": "train",
 }
-_PACKAGES = ("families", "fields", "nn", "plot")
+_PACKAGES = ("families", "fem", "fields", "nn", "plot")
 
 __all__ = [  # noqa: RUF022 - grouped as a reader meets them
-    "Grid", "Boundary", "families", "fields", "nn", "plot",
+    "Grid", "Boundary", "families", "fem", "fields", "nn", "plot",
     "solve", "Solution", "NotConverged", "Auto", "CG", "Direct", "Spectral", "Jacobi", "Multigrid", "Stencil",
     "LinearSystem", "Source", "Inputs", "Samples", "Certificate", "Stream", "generate", "Surrogate", "load",
 ]  # fmt: skip

@@ -1,0 +1,183 @@
+"""Forms evaluated on cells or facets: the matrices and vectors of each item."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from pdekit.core.errors import InputError, did_you_mean
+from pdekit.fem.coefficients import Coefficient
+from pdekit.fem.integration import Integration
+from pdekit.fem.patch import Patch
+from pdekit.fem.quantities import Function, Quantity, integrate
+from pdekit.fem.surroundings import Surroundings
+
+__all__ = ["Form", "check_used"]
+
+_KINDS = ("scalar", "vector", "matrix")
+
+
+@dataclass(frozen=True)
+class Form:
+    """A function of (u, v, w) or of (v, w).
+
+    Args:
+        function: what the user wrote.
+        bilinear: whether it takes u.
+    """
+
+    function: Callable
+    bilinear: bool
+
+    @staticmethod
+    def of(function: Any) -> "Form":
+        """Find by its parameters what a form makes.
+
+        Raises:
+            InputError: no function, or one with another number of parameters.
+        """
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):
+            raise InputError(
+                f"form is {function!r}; expected a function of (u, v, w) or (v, w), such as fem.forms.diffusion."
+            ) from None
+        positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        needed = [p for p in positional if p.default is p.empty]
+        if len(needed) not in (2, 3):
+            names = ", ".join(p.name for p in needed)
+            raise InputError(
+                f"The form {_name(function)} takes ({names}); expected (u, v, w) for a matrix or (v, w) for a vector, "
+                "with "
+                "coefficients found in w."
+            )
+        return Form(function, len(needed) == 3)
+
+    @property
+    def name(self) -> str:
+        return _name(self.function)
+
+    @property
+    def remembered(self) -> bool:
+        """Whether equal calls mean equal forms: what a nested function refers to can change between calls."""
+        return getattr(self.function, "__closure__", None) is None and getattr(self.function, "__self__", None) is None
+
+    def columns(self, domain: Integration) -> int:
+        """Trial functions of an item: 1 for a vector."""
+        return domain.item_dofs.shape[1] if self.bilinear else 1
+
+    def on(
+        self, domain: Integration, patch: Patch, given: Mapping[str, Quantity]
+    ) -> tuple[Shaped[Tensor, "*batch m i j"], set[str]]:
+        """The matrices (or columns) of the items of a patch, and the names of the coefficients asked for.
+
+        Raises:
+            InputError: the form gives no scalar, or one that does not depend on u or v.
+        """
+        w = Surroundings(patch, given)
+        v = domain.basis(patch, "test")
+        result = self.function(domain.basis(patch, "trial"), v, w) if self.bilinear else self.function(v, w)
+        k, columns = domain.item_dofs.shape[1], self.columns(domain)
+        local = integrate(self._checked(result, k, columns), patch.dx)
+        return local.expand(*local.shape[:-3], len(patch), k, columns), w.asked
+
+    def _checked(self, result: Any, k: int, columns: int) -> Tensor:
+        if isinstance(result, Quantity) and result.rank:
+            raise InputError(
+                f"The form {self.name} gives a {_KINDS[result.rank]} at every point; expected a scalar: dot(u.grad, "
+                "v.grad) "
+                "rather than u.grad * v.grad, inner(...) for matrices and for values of vector fields."
+            )
+        if not isinstance(result, Quantity) or result.array.ndim < 4:
+            given = f"the number {result}" if isinstance(result, int | float) else f"a {type(result).__name__}"
+            raise InputError(
+                f"The form {self.name} gives {given}; expected products with u and v (or v) at every point."
+            )
+        for what, found, expected in (("v", result.array.shape[-2], k), ("u", result.array.shape[-1], columns)):
+            if found != expected:
+                raise InputError(
+                    f"The form {self.name} does not depend on {what}; expected a sum of products that each hold {what}."
+                )
+        array = result.array
+        return array if array.is_complex() else array.to(torch.float64)
+
+    def is_affine(self, domain: Integration, coefficients: list[Coefficient], device: torch.device) -> bool:
+        """Whether the form is affine in the values of all tensor coefficients jointly, found by random numbers.
+
+        Numbers of both signs and of magnitudes from 1e-4 to 1e4 tell powers, products, absolute values and limits from
+        affine forms; a form that only bends beyond them is taken for affine. It is also checked that the form is
+        linear in u and in v.
+        """
+        patch = domain.patch(0, min(16, domain.n_items), device)
+        generator = torch.Generator().manual_seed(20240229)
+
+        def random(c: Coefficient) -> Coefficient:
+            assert c.values is not None
+            shape = c.values.shape[len(c.batch_shape) :]
+            magnitude = 10 ** (8 * torch.rand(shape, generator=generator, dtype=torch.float64) - 4)
+            signed = torch.where(torch.rand(shape, generator=generator) < 0.5, -magnitude, magnitude)
+            return Coefficient(c.name, c.layout, c.rank, signed.to(device), None, c.space)
+
+        def at(chosen: Mapping[str, Coefficient], form: Form = self) -> Tensor:
+            given = {c.name: chosen.get(c.name, c).on(patch) for c in coefficients}
+            return form.on(domain, patch, given)[0].detach()
+
+        variables = [c for c in coefficients if c.values is not None]
+        one, two = ({c.name: random(c) for c in variables} for _ in range(2))
+        base = at(one)
+        for name, twice in (("u", _doubled_trial(self)), ("v", _doubled_test(self))):
+            if name == "v" or self.bilinear:
+                self._check_linear(name, base, at(one, Form(twice, self.bilinear)))
+        if not variables:
+            return True
+        mixed = {name: _combined(0.75, one[name], -1.5, two[name]) for name in one}
+        zero = at({name: _combined(0.0, c, 0.0, c) for name, c in one.items()})
+        parts = 0.75 * (base - zero), -1.5 * (at(two) - zero)
+        missed = at(mixed) - zero - parts[0] - parts[1]
+        scale = zero.abs() + parts[0].abs() + parts[1].abs()
+        # Cells are judged apart, so that large numbers on one do not hide another.
+        return bool((missed.abs().amax((-2, -1)) <= 1e-9 * scale.amax((-2, -1))).all())
+
+    def _check_linear(self, name: str, base: Tensor, doubled: Tensor) -> None:
+        if bool(torch.isfinite(base).all()) and not torch.allclose(doubled, 2 * base, rtol=1e-9, atol=0.0):
+            raise InputError(
+                f"The form {self.name} is not linear in {name}; expected a sum of products that each hold {name} "
+                "once. A "
+                "nonlinear problem has the previous iterate as a coefficient: fem.Field(space, values)."
+            )
+
+
+def _doubled_trial(form: Form) -> Callable:
+    return lambda u, v, w: form.function(_doubled(u), v, w)
+
+
+def _doubled_test(form: Form) -> Callable:
+    if form.bilinear:
+        return lambda u, v, w: form.function(u, _doubled(v), w)
+    return lambda v, w: form.function(_doubled(v), w)
+
+
+def _doubled(f: Function) -> Function:
+    return Function(2 * f.array, f.rank, lambda: 2 * f.grad.array)
+
+
+def _combined(a: float, x: Coefficient, b: float, y: Coefficient) -> Coefficient:
+    assert x.values is not None
+    assert y.values is not None
+    return Coefficient(x.name, x.layout, x.rank, a * x.values + b * y.values, None, x.space)
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def check_used(form: Form, coefficients: list[Coefficient], asked: set[str]) -> None:
+    """Refuse a coefficient that the form did not ask for."""
+    for c in coefficients:
+        if c.name not in asked:
+            known = did_you_mean(c.name, asked) if asked else "It asks for none."
+            raise InputError(f"The form {form.name} does not use the coefficient {c.name!r}. {known}")
