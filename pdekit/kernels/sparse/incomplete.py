@@ -4,10 +4,47 @@ import numpy as np
 
 from pdekit.kernels.compile import jit
 
-__all__ = ["cholesky_on_pattern", "cholesky_with_threshold", "lu_on_pattern"]
+__all__ = ["cholesky_on_pattern", "cholesky_with_threshold", "lu_on_pattern", "upper_triangle"]
 
 _ROUNDING = 64 * np.finfo(np.float64).eps
 """Part of its diagonal entry below which a pivot is what rounding left of 0."""
+
+
+@jit
+def upper_triangle(indptr, indices, order):
+    """The upper triangle of a symmetric matrix whose unknowns are taken in another order.
+
+    Args:
+        indptr: ``(n + 1,)`` int32.
+        indices: int32, columns in order.
+        order: ``(n,)`` int32, the unknowns from first to last.
+
+    Returns:
+        ``indptr`` and ``indices`` (int32) of the triangle, in places of the order, the columns of each row in order;
+        and which entry of the matrix each of its entries is (int64).
+    """
+    n = len(indptr) - 1
+    rank = np.empty(n, np.int32)
+    for i in range(n):
+        rank[order[i]] = i
+    starts = np.zeros(n + 1, np.int32)
+    for i in range(n):
+        for k in range(indptr[i], indptr[i + 1]):
+            before = rank[indices[k]]
+            if before <= rank[i]:
+                starts[before + 1] += 1
+    for i in range(n):
+        starts[i + 1] += starts[i]
+    place = starts[:-1].copy()
+    columns, source = np.empty(starts[n], np.int32), np.empty(starts[n], np.int64)
+    for i in range(n):  # as columns of the triangle, from first to last, so that each row of it comes in order
+        column = order[i]
+        for k in range(indptr[column], indptr[column + 1]):
+            before = rank[indices[k]]
+            if before <= i:
+                columns[place[before]], source[place[before]] = i, k
+                place[before] += 1
+    return starts, columns, source
 
 
 @jit

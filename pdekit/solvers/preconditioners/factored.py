@@ -74,16 +74,20 @@ class Factored(LinearOperator):
     def factors(self, index: int = 0) -> tuple[np.ndarray, ...]:
         """The arrays of one matrix, counted through the batch, that the kernels in `triangular` solve with.
 
-        For a symmetric factor ``(indptr int32, indices int32, values float64)``, the rows of the unit upper triangle U
-        of ``M = U^T D U`` with ``1 / D`` first in each; for a general one a fourth array says where ``1 / D`` is.
+        For a symmetric factor ``(indptr int32, indices int32, values float64)``, the rows of U of ``M = U^T D U`` with
+        ``1 / D`` first in each; for a general one a fourth array says where ``1 / D`` is.
         """
         return self._factors[index]
 
     def lower(self, index: int = 0) -> scipy.sparse.csr_array:
-        """L of ``M = L L^T`` of one matrix, counted through the batch; of a symmetric factor only."""
+        """L of ``M = L L^T`` of one matrix, counted through the batch; of a symmetric factor only.
+
+        Its rows and columns are the unknowns, so it is lower triangular where these were eliminated in their own order.
+        """
         indptr, indices, values = self._factors[index]
-        rows = np.repeat(np.arange(self._n), np.diff(indptr))
-        root = 1 / np.sqrt(values[indptr[:-1]])
+        rows = np.repeat(indices[indptr[:-1]], np.diff(indptr))
+        root = np.empty(self._n)
+        root[indices[indptr[:-1]]] = 1 / np.sqrt(values[indptr[:-1]])
         scaled = np.where(rows == indices, 1.0, values) * root[rows]
         return scipy.sparse.csr_array((scaled, (indices, rows)), shape=self.shape)
 
@@ -167,13 +171,23 @@ def real_symmetric(recipe: str, A: LinearOperator) -> CSR:
     return A
 
 
-def upper_triangle(A: CSR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``indptr``, ``indices`` (int32), ``values (matrices, entries)``, a copy, with the diagonal first in each row."""
-    keep = A.rows <= A.indices
-    counts = torch.bincount(A.rows[keep], minlength=A.shape[0])
-    indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)]).to(torch.int32).numpy()
-    values = A.entries.detach().reshape(-1, A.pattern.nnz)[:, keep].contiguous()
-    return indptr, A.indices[keep].to(torch.int32).numpy(), values.numpy()
+def upper_triangle(A: CSR, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The upper triangles of symmetric matrices, as kernels factor them.
+
+    Args:
+        A: the matrices.
+        order: ``(n,)`` int32, in which the unknowns are taken; None for their own.
+
+    Returns:
+        ``indptr`` and ``indices`` (int32), in places of the order, with the diagonal first in each row; and
+        ``values (matrices, entries)``, a copy.
+    """
+    from pdekit.kernels.sparse import incomplete  # compiled code is loaded on first use
+
+    order = np.arange(A.shape[0], dtype=np.int32) if order is None else order
+    indptr, indices, source = incomplete.upper_triangle(*A.pattern.arrays, order)
+    entries = A.entries.detach().reshape(-1, A.pattern.nnz)
+    return indptr, indices, entries.index_select(-1, torch.from_numpy(source)).numpy()
 
 
 def factor_each(one: Callable[[int], None], A: CSR) -> None:
