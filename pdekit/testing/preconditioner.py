@@ -4,17 +4,21 @@ from itertools import product
 
 import torch
 
-from pdekit.solvers import CG, LinearOperator, Preconditioner, solve
+from pdekit.solvers import CG, GMRES, LinearOperator, Preconditioner, solve
 
 __all__ = ["check_preconditioner"]
 
 
 def check_preconditioner(preconditioner: Preconditioner, A: LinearOperator, *, tolerance: float = 1e-10) -> None:
-    """Check a preconditioner on one operator: its shape, the linearity and symmetry it declares, and its use to CG.
+    """Check a preconditioner on one operator: its shape, the linearity and symmetry it declares, its adjoint, its use.
+
+    Of a symmetric (complex: Hermitian) matrix a preconditioner that declares symmetry must be symmetric positive
+    definite, and CG must converge with it; of any other matrix GMRES must. A linear one has an adjoint, which gradients
+    of solutions need.
 
     Args:
         preconditioner: the recipe.
-        A: symmetric positive (semi)definite, of at most about 2,000 unknowns.
+        A: of at most about 2,000 unknowns; positive (semi)definite where it is symmetric.
         tolerance: relative, of linearity and symmetry.
 
     Raises:
@@ -32,9 +36,9 @@ def check_preconditioner(preconditioner: Preconditioner, A: LinearOperator, *, t
     basis = A.nullspace
 
     def random(*batch: int) -> torch.Tensor:
-        values = torch.randn((*batch, n), generator=generator, dtype=torch.float64)
-        values = values.to(dtype=A.dtype, device=A.device)
-        return values if basis is None else values - (values @ basis) @ basis.mT
+        kind = torch.complex128 if A.dtype.is_complex else torch.float64
+        values = torch.randn((*batch, n), generator=generator, dtype=kind).to(dtype=A.dtype, device=A.device)
+        return values if basis is None else values - (values @ basis.conj().to(kind)) @ basis.mT.to(kind)
 
     x, y = random(*A.batch_shape), random(*A.batch_shape)
     px, py = P.matvec(x), P.matvec(y)
@@ -50,16 +54,27 @@ def check_preconditioner(preconditioner: Preconditioner, A: LinearOperator, *, t
         gap = float((P.matvec(apart)[index] - px[index]).abs().amax())
         assert gap <= tolerance * float(px.abs().amax()), f"system {list(index)} depends on the others of its batch"
     if preconditioner.linear:
-        gap = float((P.matvec(2 * x - 3 * y) - (2 * px - 3 * py)).abs().amax())
+        factor = 2 + 1j if A.dtype.is_complex else 2
+        gap = float((P.matvec(factor * x - 3 * y) - (factor * px - 3 * py)).abs().amax())
         assert gap <= tolerance * float(px.abs().amax()), f"it declares to be linear, but misses by {gap:.2e}"
-    if preconditioner.linear and preconditioner.symmetric:
-        left, right = torch.linalg.vecdot(y, px), torch.linalg.vecdot(x, py)
+
+    def gap_between(left: torch.Tensor, right: torch.Tensor) -> float:
         size = torch.linalg.vector_norm(x, dim=-1) * torch.linalg.vector_norm(py, dim=-1)
-        gap = float(((left - right).abs() / size).amax())
+        return float(((left - right).abs() / size).amax())
+
+    left = torch.linalg.vecdot(y, px)
+    if preconditioner.linear:
+        turned = P.adjoint().matvec(y)
+        gap = gap_between(left, torch.linalg.vecdot(turned, x))
+        assert gap <= tolerance, f"<y, P x> and <adjoint() y, x> differ by {gap:.2e}"
+    if preconditioner.linear and preconditioner.symmetric and A.hermitian:
+        gap = gap_between(left, torch.linalg.vecdot(py, x))
         assert gap <= tolerance, f"it declares to be symmetric, but <y, P x> and <P y, x> differ by {gap:.2e}"
-        energy = torch.linalg.vecdot(x, px)
+        energy = torch.linalg.vecdot(x, px).real
         assert bool((energy > 0).all()), (
             f"it declares to be positive definite, but <x, P x> = {float(energy.min()):.2e}"
         )
         found = solve(A, A.matvec(x), CG(preconditioner), throw=False)
-        assert bool(found.converged.all()), f"CG does not converge with it:\n{found}"
+    else:
+        found = solve(A, A.matvec(x), GMRES(preconditioner, restart=100), throw=False)
+    assert bool(found.converged.all()), f"{found.method.split(',')[0]} does not converge with it:\n{found}"

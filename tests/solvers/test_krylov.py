@@ -59,7 +59,8 @@ def test_a_batch_gives_what_its_systems_give_alone(kind, method):
     for row in range(3):
         alone = solve(A[row], b[row], method, rtol=1e-9)
         assert together.iterations[row] == alone.iterations
-        assert torch.allclose(together.x[row], alone.x, rtol=0, atol=1e-12)
+        # Sums in another order, which a Lanczos process amplifies; a tenth of the tolerance at most.
+        assert torch.allclose(together.x[row], alone.x, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("method", [MINRES(), GMRES(restart=7), BiCGStab(), FlexibleCG()])

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 import torch
 from solvers.diffusion_problems import EVERY_KIND, problem
+from solvers.matrices import KINDS, convection, dense
 
 from pdekit.core import InputError
 from pdekit.solvers import CSR, DenseMatrix, Jacobi, Stencil, Tag
@@ -16,11 +17,33 @@ def unsymmetric():
     return scipy.sparse.random_array((20, 20), density=0.3, rng=np.random.default_rng(0))
 
 
+def batch(*matrices) -> CSR:
+    """Sparse matrices of one pattern."""
+    parts = [CSR.from_scipy(scipy.sparse.csr_array(matrix)) for matrix in matrices]
+    return CSR(parts[0].pattern, None, torch.stack([part.entries for part in parts]))
+
+
+def with_zero_mean(matrix: np.ndarray) -> CSR:
+    """A matrix that maps the constants to 0, made from any."""
+    n = len(matrix)
+    project = np.eye(n) - 1 / n
+    one = CSR.from_scipy(scipy.sparse.csr_array(project @ matrix @ project))
+    ones = torch.full((n, 1), n**-0.5, dtype=torch.float64)
+    return CSR(one.pattern, None, one.entries, nullspace=ones)
+
+
 OPERATORS = {
     "dense": lambda: DenseMatrix(torch.rand(2, 3, 8, 8, dtype=torch.float64)),
     "dense symmetric": lambda: DenseMatrix(torch.eye(5, dtype=torch.float64) + 0.1),
     "sparse": lambda: CSR.from_scipy(unsymmetric()),
     "sparse symmetric": lambda: CSR.from_scipy(unsymmetric() + unsymmetric().T),
+    **{f"sparse {kind}": lambda kind=kind: CSR.from_scipy(scipy.sparse.csr_array(dense(kind, 9))) for kind in KINDS},
+    **{f"dense {kind}": lambda kind=kind: DenseMatrix(torch.from_numpy(dense(kind, 9))) for kind in KINDS},
+    "sparse complex batch": lambda: batch(unsymmetric(), 1j * unsymmetric()),
+    "sparse symmetric batch": lambda: batch(dense("symmetric", 7), dense("definite", 7)),
+    "sparse with a null space": lambda: with_zero_mean(dense("definite", 12)),
+    "sparse, complex symmetric with a null space": lambda: with_zero_mean(dense("complex symmetric", 12)),
+    "diagonal, complex": lambda: Diagonal(torch.rand(4, 6, dtype=torch.complex128)),
     "diagonal": lambda: Diagonal(torch.rand(4, 6, dtype=torch.float64)),
     "stencil with one unknown": lambda: Stencil([torch.ones(2, 1).double(), torch.ones(1, 2).double()]),
     "stencil wrapped onto itself": lambda: Stencil(
@@ -44,6 +67,12 @@ def test_stencils(shape, kinds):
 @pytest.mark.parametrize(("shape", "kinds"), EVERY_KIND[::3])
 def test_jacobi(shape, kinds):
     check_preconditioner(Jacobi(), problem(shape, kinds).operator)
+
+
+@pytest.mark.parametrize("kind", ["definite", "hermitian definite", "complex", "general"])
+def test_jacobi_of_matrices(kind):
+    check_preconditioner(Jacobi(), batch(dense(kind, 12) + 0.0, dense(kind, 12, seed=1)))
+    check_preconditioner(Jacobi(), CSR.from_scipy(convection(6) + (0.1j * scipy.sparse.eye_array(36)).tocsr()))
 
 
 def test_symmetry_is_found_from_the_entries():
