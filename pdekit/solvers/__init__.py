@@ -14,6 +14,7 @@ from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.dense import DenseMatrix
 from pdekit.solvers.operators.diffusion import diffusion
 from pdekit.solvers.operators.stencil import Stencil
+from pdekit.solvers.preconditioners.amg import AMG
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.block_jacobi import BlockJacobi
 from pdekit.solvers.preconditioners.chebyshev import Chebyshev
@@ -29,6 +30,7 @@ from pdekit.solvers.stationary.sor import SOR
 from pdekit.solvers.system import LinearSystem
 
 __all__ = [
+    "AMG",
     "CG",
     "CSR",
     "GMRES",
