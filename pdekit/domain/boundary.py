@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -11,8 +11,8 @@ from pdekit.domain.grid import AXES, SIDES, Grid
 
 __all__ = ["Boundary", "BoundaryKind", "BoundaryValue", "resolve_boundaries"]
 
-BoundaryKind = Literal["dirichlet", "neumann", "robin", "periodic"]
-BoundaryValue = float | Tensor | Callable[[Tensor], Tensor]
+BoundaryKind = Literal["dirichlet", "neumann", "robin", "periodic", "impedance"]
+BoundaryValue = float | complex | tuple[float, ...] | Tensor | Callable[[Tensor], Any]
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,12 @@ class Boundary:
     Args:
         where: name of the part; on a Grid left, right, bottom, top, back, front, or ``all`` for every side.
         kind: ``dirichlet`` (u = value), ``neumann`` (du/dn = value), ``robin`` (du/dn + coefficient u = value), with n
-            the outward normal, or ``periodic`` (both sides of an open axis).
-        value: a number, a tensor ``(*batch, *side)`` over the points of the side, or a function of the points
-            ``(*side, dim)`` of the side.
+            the outward normal, ``periodic`` (both sides of an open axis), or ``impedance`` (du/dn - i k u = value, for
+            waves of wave number k: what :class:`pdekit.families.Helmholtz` takes).
+        value: a number; for vector fields a tuple of components; a tensor ``(*batch, *side)`` over the points of the
+            side; or a function. On a grid the function gets the points ``(*side, dim)``; on a mesh, as everywhere in
+            ``pdekit.fem``, the coordinates first (``lambda x: x[1]``); an :class:`~pdekit.core.expressions.Expression`
+            fits both.
         coefficient: of a Robin condition, like ``value`` and not negative.
 
     Raises:
@@ -88,6 +91,8 @@ def resolve_boundaries(grid: Grid, boundaries: Sequence[Boundary] = ()) -> dict[
             else:
                 default = Boundary(name, "periodic")
             found = named.get(name, default)
+            if found.kind == "impedance":
+                raise InputError(f"The side {name!r} is of the kind impedance; expected a mesh, and Helmholtz on it.")
             if (found.kind == "periodic") != (not grid.closed_axes[axis]):
                 expected = "a closed" if found.kind != "periodic" else "an open (closed=False)"
                 raise InputError(

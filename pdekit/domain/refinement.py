@@ -1,7 +1,8 @@
 """Uniform refinement: every cell into 2^dim cells of half the size.
 
 A tetrahedron is cut into its four corners and an octahedron, which the shortest of its three diagonals splits into
-four. On meshes of path simplices (those of :class:`Box`) all children are then similar to their parents.
+four (of equally short ones, that with the most equal children). The tetrahedra of :class:`Box` then make children that
+are similar to them.
 
 Source: Bey, "Tetrahedral grid refinement", Computing 55 (1995); Zhang, "Successive subdivisions of tetrahedra and
 multigrid methods on tetrahedral meshes", Houston J. Math. 21 (1995), for the shortest diagonal.
@@ -139,9 +140,17 @@ _TETRA_TABLES = _tetra_tables()
 
 
 def _tetra_children(points: FloatArray, nodes: IntArray) -> IntArray:
-    lengths = np.stack(
-        [((points[nodes[:, p]] - points[nodes[:, q]]) ** 2).sum(axis=1) for p, q in _TETRA_TABLES[:, 4, :2]], axis=1
-    )
-    # Among diagonals that are equally short up to rounding, always the first.
-    choice = np.argmax(lengths <= lengths.min(axis=1, keepdims=True) * (1 + 1e-9), axis=1)
-    return np.take_along_axis(nodes, _TETRA_TABLES[choice].reshape(len(nodes), -1), axis=1).reshape(-1, 8, 4)
+    def squares(of: IntArray, pairs: IntArray) -> FloatArray:
+        return ((points[of[:, pairs[..., 0]]] - points[of[:, pairs[..., 1]]]) ** 2).sum(axis=-1)
+
+    lengths = squares(nodes, _TETRA_TABLES[:, 4, :2])
+    shortest = lengths <= lengths.min(axis=1, keepdims=True) * (1 + 1e-9)
+    choice = np.argmax(shortest, axis=1)
+    # Between diagonals of one length, the one whose largest child is smallest, up to rounding always the first.
+    tied = np.flatnonzero(shortest.sum(axis=1) > 1)
+    edges = _TETRA_TABLES[:, 4:][:, :, KINDS["tetra"].edges]
+    sizes = np.stack([squares(nodes[tied], edges[d]).sum(axis=-1).max(axis=-1) for d in range(3)], axis=1)
+    sizes[~shortest[tied]] = np.inf  # longer diagonals
+    choice[tied] = np.argmax(sizes <= sizes.min(axis=1, keepdims=True) * (1 + 1e-9), axis=1)
+    children = _TETRA_TABLES[choice].reshape(len(nodes), -1)
+    return np.take_along_axis(nodes, children, axis=1).reshape(-1, 8, 4)

@@ -40,7 +40,7 @@ def named_by_nodes(mesh: Mesh, masks: Mapping[str, npt.NDArray[np.bool_]]) -> Me
 
 def counts(given: int | Sequence[int], dim: int, what: str, least: int = 1) -> tuple[int, ...]:
     """One number per axis, from one number or several."""
-    numbers = (given,) * dim if isinstance(given, int) else tuple(given)
+    numbers = tuple(given) if isinstance(given, Sequence) else (given,) * dim
     if len(numbers) != dim or not all(isinstance(n, int) and not isinstance(n, bool) and n >= least for n in numbers):
         raise InputError(f"{what} is {given}; expected an integer of at least {least}, or {dim} of them.")
     return numbers

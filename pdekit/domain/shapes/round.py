@@ -168,12 +168,20 @@ class Ball(Shape):
             [0, 1 + 3 * i, 2 + 3 * j, 3 + 3 * k] if (i + j + k) % 2 == 0 else [0, 2 + 3 * j, 1 + 3 * i, 3 + 3 * k]
             for i in (0, 1) for j in (0, 1) for k in (0, 1)
         ]  # fmt: skip
-        fine, _ = Mesh(points, cells, "tetra").refine(self.refinements)
-        x = fine.points.numpy()
-        length = np.linalg.norm(x, axis=1, keepdims=True)
-        x = x * (np.abs(x).sum(axis=1, keepdims=True) / np.where(length > 0, length, 1.0))
-        mesh = fine.with_points(x * self.radius + np.array(self.centre))
+        mesh = Mesh(points, cells, "tetra")
+        for _ in range(self.refinements):
+            # Refined where it lies in the ball, so that diagonals are short there.
+            mesh, prolongation = mesh.refine()
+            points = prolongation @ points
+            mesh = mesh.with_points(_onto_spheres(points))
+        mesh = mesh.with_points(mesh.points.numpy() * self.radius + np.array(self.centre))
         return mesh.with_names({"boundary": mesh.boundary("all")})
+
+
+def _onto_spheres(x: FloatArray) -> FloatArray:
+    """Map each octahedron ``|x| + |y| + |z| = r`` along its rays onto the sphere of radius r."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return x * (np.abs(x).sum(axis=1, keepdims=True) / np.where(length > 0, length, 1.0))
 
 
 def _check(shape: Disk | Ball, dim: int) -> None:
