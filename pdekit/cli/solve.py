@@ -1,60 +1,88 @@
-"""``pdekit solve``: one problem, from arrays of one's own or drawn at random."""
+"""``pdekit solve``: one problem, on a mesh or a grid, from files and formulas of one's own or drawn at random."""
 
-import argparse
+import time
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pdekit.cli.parsing import new_parser, read_array, refuse_existing
+from pdekit.cli.conditions import split_conditions
+from pdekit.cli.parsing import new_parser, refuse_existing
+from pdekit.cli.problems import EQUATIONS, OPTIONS, Problem
 from pdekit.cli.progress import progress_line
 from pdekit.train.catalogue import entries
 
-__all__ = ["parser", "run"]
+__all__ = ["parse", "parser", "run"]
 
-FAMILIES = ("darcy", "poisson")
-SIDES = ("left", "right", "bottom", "top", "back", "front", "all")
-ALL = -1
-"""Stands for every axis of the grid."""
+REPAIRS = ("drop_orphans", "merge_duplicates", "reorient", "straighten")
+
+
+DESCRIPTION = """Solve one problem and say how well.
+
+{equations}
+
+With --mesh the domain comes from a file, which also names the parts of its boundary (physical groups of Gmsh). What is
+not given is 0 (--source) or 1 (--coefficient). Without --mesh, poisson and darcy are solved on a grid on the unit box:
+with the shape of the array given (axis 0 is x, axis 1 is y, axis 2 is z; its ends are stored), whose sides are named
+left, right (x), bottom, top (y), back, front (z); without an array a random problem is drawn.
+
+  --boundary.NAME VALUE                      u = VALUE
+  --boundary.NAME neumann VALUE              du/dn = VALUE
+  --boundary.NAME robin VALUE COEFFICIENT    du/dn + COEFFICIENT u = VALUE
+  --boundary.NAME periodic                   for the whole axis of a grid
+
+NAME is a part of the boundary, or all for every part without a condition of its own; these have u = 0 otherwise. A
+VALUE is a number or an expression of x, y, z in quotes: + - * / **, sin, cos, tan, exp, log, sqrt, abs, sinh, cosh,
+tanh, minimum(a, b), maximum(a, b), where(x < 0.5, a, b), pi, e."""
+EXAMPLES = """  pdekit solve poisson --mesh part.msh --boundary.wall 0 --boundary.inlet "x*(1-x)" --out part.vtu
+  pdekit solve darcy --coefficient my_field.npy --out solution.h5 --plot solution.png
+  pdekit solve darcy --resolution 128 --seed 7 --plot solution.png
+  pdekit solve poisson --source f.npy --boundary.left neumann 0 --boundary.right 1.5
+  pdekit solve darcy --boundary.left periodic --boundary.top robin 0 2.5"""
 
 
 def parser() -> ArgumentParser:
-    p = new_parser(
-        "solve",
-        "Solve one problem and say how well.\n\n"
-        "  darcy     -div(coefficient grad u) = source\n"
-        "  poisson   -laplace u = source\n\n"
-        "The grid has the shape of the array given (axis 0 is x, axis 1 is y, axis 2 is z; its ends are stored) on the "
-        "unit box.\nWithout an array a random problem is drawn.\n\n"
-        "Sides are u = 0 unless --boundary.SIDE says otherwise, SIDE being left, right (x), bottom, top (y), back, "
-        "front (z)\nor all (the rest):\n\n"
-        "  --boundary.SIDE VALUE                      u = VALUE\n"
-        "  --boundary.SIDE neumann VALUE              du/dn = VALUE\n"
-        "  --boundary.SIDE robin VALUE COEFFICIENT    du/dn + COEFFICIENT u = VALUE\n"
-        "  --boundary.SIDE periodic                   for the whole axis",
-        "  pdekit solve darcy --coefficient my_field.npy --out solution.h5 --plot solution.png\n"
-        "  pdekit solve darcy --resolution 128 --seed 7 --plot solution.png\n"
-        "  pdekit solve poisson --source f.npy --boundary.left neumann 0 --boundary.right 1.5\n"
-        "  pdekit solve darcy --boundary.left periodic --boundary.top robin 0 2.5",
-    )
-    p.add_argument("family", choices=FAMILIES, help="which equation")
-    p.add_argument("--coefficient", metavar="FILE", help="darcy: a .npy array, positive")
-    p.add_argument("--source", metavar="FILE|NUMBER", help="right-hand side: a .npy array, or for darcy a number (1)")
-    p.add_argument("--resolution", type=int, default=128, help="points a side of a random problem (128)")
-    p.add_argument("--dimension", type=int, default=2, choices=(1, 2, 3), help="of a random problem (2)")
-    p.add_argument("--seed", type=int, default=0, help="of a random problem (0)")
+    equations = "\n".join(f"  {name:20} {equation.text}" for name, equation in EQUATIONS.items())
+    p = new_parser("solve", DESCRIPTION.format(equations=equations), EXAMPLES)
+    p.add_argument("family", choices=tuple(EQUATIONS), help="which equation")
+    p.add_argument("--mesh", metavar="FILE", help="solve on this mesh: Gmsh (.msh), .vtu, .inp, .mesh, .su2, ...")
+    p.add_argument("--refine", type=int, default=0, metavar="N", help="refine the mesh N times before solving (0)")
+    p.add_argument("--repair", nargs="+", choices=REPAIRS, default=[], help="allow these changes to a faulty mesh")
+    p.add_argument("--element", choices=("P1", "P2", "Q1", "Q2"), help="on a mesh; P1 or Q1, as the cells are")
+    given = "a number, an expression of x, y, z, or a .npy array"
+    p.add_argument("--source", nargs="+", metavar="VALUE", help=f"right-hand side: {given} (at the nodes)")
+    p.add_argument("--coefficient", nargs="+", metavar="VALUE", help=f"darcy: {given} (or in the cells)")
+    for name, option in OPTIONS.items():
+        takers = ", ".join(key for key, equation in EQUATIONS.items() if name in equation.options)
+        p.add_argument(f"--{name}", nargs=option.nargs, metavar=option.metavar, help=f"{takers}: {option.help}")
+    p.add_argument("--resolution", type=int, help="points a side of a grid without an array (128)")
+    p.add_argument("--dimension", type=int, choices=(1, 2, 3), help="of a grid without an array (2)")
+    p.add_argument("--seed", type=int, help="of a random problem on a grid (0)")
     p.add_argument("--rtol", type=float, default=1e-8, help="relative residual to reach (1e-8)")
     p.add_argument(
         "--method",
         default="Auto",
-        help="a name from `pdekit list methods`, or from `pdekit list preconditioners` for CG with it (Auto)",
+        help="a name from `pdekit list methods`, or from `pdekit list preconditioners` for CG with it (GMRES where "
+        "the matrix is not symmetric); Auto",
     )
-    for side in SIDES:
-        p.add_argument(f"--boundary.{side}", nargs="+", metavar="WORD", help=argparse.SUPPRESS)
-    p.add_argument("--out", metavar="FILE.h5", help="write inputs, solution and certificate here")
+    p.add_argument(
+        "--out", metavar="FILE", help="write here: .h5 with the certificate, or from a mesh .vtu for ParaView"
+    )
     p.add_argument("--plot", metavar="FILE.png", help="draw inputs and solution here")
     p.add_argument("--overwrite", action="store_true", help="replace existing files")
     return p
+
+
+def parse(words: Sequence[str]) -> Namespace:
+    """Options of the command; those of the boundary by the names that follow their dot."""
+    rest, conditions = split_conditions(words)
+    # A word such as -x is a value: the space keeps the parser from taking it for an option.
+    shielded = [f" {word}" if word[:1] == "-" and word[:2] != "--" and word != "-h" else word for word in rest]
+    arguments = parser().parse_args(shielded)
+    arguments["conditions"] = list(conditions.items())
+    return arguments
 
 
 def run(arguments: Namespace) -> int:
@@ -63,163 +91,105 @@ def run(arguments: Namespace) -> int:
     from pdekit.solvers import NotConverged
 
     _check_files(arguments)
+    _check_options(arguments)
     if not arguments.rtol > 0:
         raise ConfigError(f"--rtol {arguments.rtol}: expected a number greater than 0.")
-    method = _method(arguments.method)
-    family, inputs = _problem(arguments)
+    equation = EQUATIONS[arguments.family]
+    method = _method(arguments.method, symmetric=equation.symmetric)
+    problem = _problem(arguments)
+    began = time.perf_counter()
     try:
         with patience(progress_line):
-            samples = family.solve(inputs, rtol=arguments.rtol, method=method)
+            samples = problem.family.solve(problem.inputs, rtol=arguments.rtol, method=method)
     except NotConverged as error:  # without its last line, which is advice for Python
         raise PdekitError(str(error).rpartition("\n")[0]) from error
-    print(samples)
-    certificate = samples.certificate
-    print(f"  {int(certificate.iterations[0])} iterations, {float(certificate.seconds[0]):.3g} s")
+    iterations = int(samples.certificate.iterations[0])
+    for line in (*problem.summary(), samples, f"  {iterations} iterations, {time.perf_counter() - began:.3g} s"):
+        print(line)
+    for note in problem.notes(samples):
+        print(f"  note: {note}")
     if arguments.out:
-        from pdekit.samples import hdf5
-
-        about = family.describe()
-        for name in ("coefficient", "source"):
-            if (given := getattr(arguments, name)) is not None and not isinstance(_number(given), float):
-                about["init_args"][name] = {"file": Path(given).name}  # not the law it was never drawn from
-        hdf5.write(arguments.out, samples, {"family": about}, dtype="float64")
+        problem.write(samples, arguments.out)
         print(f"written to {arguments.out}")
     if arguments.plot:
         from pdekit import plot
 
-        fields = {name: samples[name][0] for name in (*family.schema.inputs, *family.schema.outputs)}
-        plot.save(plot.plot_fields(fields, family.schema.domain), arguments.plot)
+        plot.save(problem.picture(samples), arguments.plot)
         print(f"drawn in {arguments.plot}")
     return 0
+
+
+def _problem(arguments: Namespace) -> Problem:
+    return import_module(f"pdekit.cli.solve_{'mesh' if arguments.mesh else 'grid'}").problem(arguments)
+
+
+def _check_options(arguments: Namespace) -> None:
+    """Refuse options of other equations, or of the other kind of domain.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    from pdekit.core.errors import ConfigError
+
+    name = arguments.family
+    taken = EQUATIONS[name].options
+    for option in ("source", "coefficient", *OPTIONS):
+        if arguments[option] is not None and option not in taken:
+            takers = [key for key, equation in EQUATIONS.items() if option in equation.options]
+            raise ConfigError(
+                f"--{option} is for {' and '.join(takers)}; {name} takes {', '.join(f'--{key}' for key in taken)}."
+            )
+    if arguments.mesh:
+        for option in ("resolution", "dimension", "seed"):
+            if arguments[option] is not None:
+                raise ConfigError(f"--{option} is for problems on a grid; --mesh says what the domain is.")
+        return
+    for option in ("refine", "repair", "element"):
+        if arguments[option]:
+            raise ConfigError(f"--{option} needs a mesh; expected --mesh FILE beside it.")
 
 
 def _check_files(arguments: Namespace) -> None:
     """Refuse, before any work is done, names that cannot be used.
 
     Raises:
-        ConfigError: an empty name, an output that would replace an input, or as :func:`refuse_existing`.
+        ConfigError: an empty name, an ending that cannot be written, an output that would replace an input, or as
+            :func:`refuse_existing`.
     """
     from pdekit.core.errors import ConfigError
+    from pdekit.plot.panels import picture_endings
 
-    for option in ("coefficient", "source", "out", "plot"):
-        if arguments[option] == "":
+    for option in ("coefficient", "source", "mesh", "out", "plot"):
+        if arguments[option] in ("", [""]):
             raise ConfigError(f"--{option} is empty; expected a name. (Is a variable of the shell not set?)")
     refuse_existing([arguments.out, arguments.plot], arguments.overwrite)
-    inputs = [Path(name).resolve() for name in (arguments.coefficient, arguments.source) if name is not None]
+    words = [arguments.mesh, *(arguments.coefficient or []), *(arguments.source or [])]
+    inputs = [Path(word).resolve() for word in words if word is not None]
     for option in ("out", "plot"):
         if arguments[option] is not None and Path(arguments[option]).resolve() in inputs:
             raise ConfigError(f"--{option} {arguments[option]} would replace an input; choose another name.")
+    endings = (".h5", ".vtu") if arguments.mesh is not None else (".h5",)
+    if arguments.out is not None and Path(arguments.out).suffix not in endings:
+        also = "" if arguments.mesh is not None else " (.vtu is for meshes)"
+        raise ConfigError(f"--out {arguments.out}: expected a name that ends with {' or '.join(endings)}{also}.")
+    if arguments.plot is not None and Path(arguments.plot).suffix.lstrip(".") not in picture_endings():
+        raise ConfigError(f"--plot {arguments.plot}: expected a name that ends with .png, .pdf or .svg.")
 
 
-def _problem(arguments: Namespace) -> tuple[Any, Any]:
-    """The family and its one problem."""
-    from pdekit.core.errors import ConfigError
-    from pdekit.families import Darcy, Poisson
-    from pdekit.fields import Constant, GaussianField, Threshold
-
-    boundaries, open_axes = _boundaries(arguments)
-    source: Any = None if arguments.source is None else _number(arguments.source)
-    if isinstance(source, str):
-        source = read_array(source)
-    if arguments.family == "poisson":
-        if arguments.coefficient or isinstance(source, float):
-            given = f"--coefficient {arguments.coefficient}" if arguments.coefficient else f"--source {source}"
-            raise ConfigError(f"poisson takes --source FILE.npy only; given was {given}. darcy takes both.")
-        grid = _grid(_shape(arguments, source), open_axes)
-        family = Poisson(grid, GaussianField(alpha=2, tau=3) if source is None else Constant(0.0), boundaries)
-        drawn = family.draw([0], seed=arguments.seed) if source is None else family.inputs_from(source)
-        return family, drawn
-    coefficient = read_array(arguments.coefficient) if arguments.coefficient else None
-    grid = _grid(_shape(arguments, coefficient, source), open_axes)
-    law = Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)
-    if source is None or isinstance(source, float):
-        family = Darcy(grid, law, 1.0 if source is None else source, boundaries)
-        drawn = family.draw([0], seed=arguments.seed) if coefficient is None else family.inputs_from(coefficient)
-        return family, drawn
-    if coefficient is None:
-        coefficient = Darcy(grid, law).draw([0], seed=arguments.seed)["coefficient"][0]
-    family = Darcy(grid, law, Constant(0.0), boundaries)
-    return family, family.inputs_from(coefficient, source)
-
-
-def _shape(arguments: Namespace, *arrays: Any) -> tuple[int, ...]:
-    """Of the arrays given, or of a random problem."""
-    from pdekit.core.errors import ConfigError
-
-    shapes = [tuple(array.shape) for array in arrays if hasattr(array, "shape")]
-    if len(set(shapes)) > 1:
-        raise ConfigError(f"--coefficient has shape {shapes[0]} and --source {shapes[1]}; expected one shape.")
-    if shapes:
-        return shapes[0]
-    if arguments.resolution < 3:
-        raise ConfigError(f"--resolution {arguments.resolution}: expected at least 3.")
-    return (arguments.resolution,) * arguments.dimension
-
-
-def _grid(shape: tuple[int, ...], open_axes: set[int]) -> Any:
-    from pdekit.core.errors import ConfigError
-    from pdekit.domain import SIDES as PAIRS
-    from pdekit.domain import Grid
-
-    for axis in sorted(open_axes):
-        if axis >= len(shape):
-            raise ConfigError(f"--boundary.{PAIRS[axis][0]} periodic: the grid has {len(shape)} axes only.")
-    return Grid(shape, closed=tuple(not {axis, ALL} & open_axes for axis in range(len(shape))))
-
-
-def _boundaries(arguments: Namespace) -> tuple[list[Any], set[int]]:
-    """Conditions as given, and the axes that they make periodic."""
-    from pdekit.domain import SIDES as PAIRS
-    from pdekit.domain import Boundary
-
-    found, open_axes = [], set()
-    for side in SIDES:
-        words = arguments[f"boundary.{side}"]
-        if words == ["periodic"]:
-            open_axes |= {ALL} if side == "all" else {axis for axis, pair in enumerate(PAIRS) if side in pair}
-        elif words:
-            found.append(Boundary(side, *_condition(side, words)))
-    return found, open_axes
-
-
-def _condition(side: str, words: list[str]) -> tuple[Any, float, float | None]:
-    """Kind, value and coefficient from ``1.5``, ``neumann 0``, ``robin 0 2.5``, ...
-
-    Raises:
-        ConfigError: an unknown kind, or other numbers than it takes.
-    """
+def _method(name: str, *, symmetric: bool) -> Any:
+    """A method by name, or CG (GMRES for matrices that are not symmetric) with the preconditioner of that name."""
     from pdekit.core.errors import ConfigError, did_you_mean
-
-    forms = {"dirichlet": "dirichlet VALUE", "neumann": "neumann VALUE", "robin": "robin VALUE COEFFICIENT"}
-    kind, rest = ("dirichlet", words) if isinstance(_number(words[0]), float) else (words[0], words[1:])
-    if kind not in forms:
-        raise ConfigError(f"--boundary.{side} {kind}: no such condition. {did_you_mean(kind, [*forms, 'periodic'])}")
-    values = [value for word in rest if isinstance(value := _number(word), float)]
-    most = 2 if kind == "robin" else 1
-    if len(values) != len(rest) or len(values) > most or (kind == "robin" and len(values) < 2):
-        raise ConfigError(f"--boundary.{side} {' '.join(words)}: expected {forms[kind]}, with numbers.")
-    return kind, values[0] if values else 0.0, values[1] if kind == "robin" else None
-
-
-def _number(word: str) -> float | str:
-    try:
-        return float(word)
-    except ValueError:
-        return word
-
-
-def _method(name: str) -> Any:
-    """A method by name, or CG with the preconditioner of that name."""
-    from importlib import import_module
-
-    from pdekit.core.errors import ConfigError, did_you_mean
-    from pdekit.solvers import CG
+    from pdekit.solvers import CG, GMRES
 
     methods = {entry.name: entry for entry in entries("methods")}
     preconditioners = {entry.name: entry for entry in entries("preconditioners")}
     known = methods | preconditioners
     if name not in known:
         raise ConfigError(f"--method {name}: there is no such method. {did_you_mean(name, known)}")
+    if needed := [argument for argument, _, default in known[name].arguments if default is None]:
+        raise ConfigError(f"--method {name}: it needs {', '.join(needed)}, which can be given in Python or YAML only.")
     module, _, short = known[name].path.rpartition(".")
     made = getattr(import_module(module), short)()
-    return CG(made) if name in preconditioners else made
+    if name not in preconditioners:
+        return made
+    return CG(preconditioner=made) if symmetric else GMRES(preconditioner=made)

@@ -1,7 +1,10 @@
 """``pdekit solve``: arrays of one's own, random problems, boundary conditions, refusals."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
 
 from pdekit.cli.main import main
 from pdekit.samples.hdf5 import read, read_metadata
@@ -128,10 +131,25 @@ def test_arrays_that_are_no_fields(array, expected, capsys):
         (["darcy", "--resolution", "2"], "at least 3"),
         (["darcy", "--boundary.top", "roben", "1"], "Did you mean robin?"),
         (["darcy", "--boundary.top", "robin", "1"], "expected robin VALUE COEFFICIENT"),
-        (["darcy", "--boundary.top", "neumann", "x"], "expected neumann VALUE"),
+        (
+            ["darcy", "--boundary.top", "neumann", "x", "+", "1"],
+            "expected neumann VALUE, with numbers or expressions. (Quote",
+        ),
+        (["darcy", "--boundary.top", "neumann", "z"], "--boundary.top z: z is not known, the domain has 2 dimensions"),
+        (["darcy", "--boundary.top", "t"], "there is no time in a steady problem"),
+        (["darcy", "--boundary.top", "nan"], "expected a finite number"),
+        (["darcy", "--boundary.top", "import os"], "import os: The expression"),
+        (["darcy", "--boundary.top"], "--boundary.top has no value; expected one of: VALUE, neumann VALUE"),
+        (["darcy", "--boundary.", "1"], "names no part of the boundary"),
+        (["darcy", "--boundary.top", "1", "--boundary.top=2"], "--boundary.top is given twice"),
+        (["darcy", "--boundary.topp", "1"], "a grid has no such side. Did you mean top?"),
+        (["darcy", "--refine", "1"], "--refine needs a mesh"),
+        (["darcy", "--element", "P2"], "--element needs a mesh"),
+        (["darcy", "--out", "s.vtu"], "ends with .h5 (.vtu is for meshes)"),
+        (["darcy", "--plot", "s.h5"], "ends with .png"),
         (["darcy", "--method", "Multigird"], "Did you mean Multigrid?"),
-        (["poisson", "--coefficient", "a.npy"], "poisson takes --source FILE.npy only"),
-        (["laplace"], "'darcy', 'poisson'"),
+        (["poisson", "--coefficient", "a.npy"], "--coefficient is for darcy; poisson takes --source."),
+        (["laplace"], "'poisson', 'darcy'"),
     ],
 )
 def test_refusals(words, expected, capsys):
@@ -149,6 +167,32 @@ def test_nothing_is_overwritten_unasked(folder, capsys):
     assert (folder / "kept.h5").read_text() == "precious"
     assert main(["solve", *words, "--overwrite"]) == 0
     assert len(read("kept.h5")) == 1
+
+
+def test_expressions_and_numbers_on_a_grid():
+    """Oracle: u = sin(pi x) y solves -laplace u = pi^2 u with its own values on the sides."""
+    sides = ["--boundary.top", "sin(pi*x)", "--boundary.all=0", "--source", "pi**2*sin(pi*x)*y"]
+    assert main(["solve", "poisson", "--resolution", "65", *sides, "--out", "s.h5"]) == 0
+    samples = read("s.h5")
+    x, y = samples.schema.domain.points().unbind(-1)
+    assert (samples["solution"][0] - torch.sin(math.pi * x) * y).abs().max() < 3e-4
+    assert read_metadata("s.h5")["family"]["init_args"]["source"] == {"expression": "pi**2*sin(pi*x)*y"}
+    assert main(["solve", "poisson", "--source", "-x", "--resolution", "9", "--out", "minus.h5"]) == 0
+    assert read("minus.h5")["solution"].max() <= 0
+
+
+@pytest.mark.parametrize(
+    ("source", "note"),
+    [
+        ("1", "the source acts without its mean 1: nothing is left of it. Fix u somewhere"),
+        ("1+x", "it has the mean 0, and the source acts without its mean 1.5\n"),
+        ("x-0.5", "no part of the boundary fixes u, which has the mean 0"),
+    ],
+)
+def test_what_is_done_to_a_source_that_does_not_balance_is_said(source, note, capsys):
+    words = ["solve", "poisson", "--resolution", "9", "--boundary.all", "neumann", "0", "--source", source]
+    assert main(words) == 0
+    assert note in capsys.readouterr().out
 
 
 def test_names_that_cannot_be_used(folder, capsys):

@@ -1,0 +1,137 @@
+"""What ``pdekit solve`` can solve: the equations, their options, and what a problem offers once it is made."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["EQUATIONS", "OPTIONS", "Equation", "Option", "Problem", "field_of", "is_array", "only_word"]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One family as the command line knows it.
+
+    Args:
+        text: the equation.
+        options: of :data:`OPTIONS` (and source, coefficient) that it takes.
+        unknown: what conditions call the solution.
+        vector: whether the solution has a component an axis.
+        symmetric: whether its matrices are.
+        on_grids: whether it can be solved without a mesh.
+    """
+
+    text: str
+    options: tuple[str, ...]
+    unknown: str = "u"
+    vector: bool = False
+    symmetric: bool = True
+    on_grids: bool = False
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of some equations only.
+
+    Args:
+        help: what it means, with its unit and default.
+        metavar: what its values are called.
+        nargs: how many; None for one.
+    """
+
+    help: str
+    metavar: str = "VALUE"
+    nargs: str | None = None
+
+
+EQUATIONS = {
+    "poisson": Equation("-laplace u = source", ("source",), on_grids=True),
+    "darcy": Equation("-div(coefficient grad u) = source", ("source", "coefficient"), on_grids=True),
+}
+OPTIONS: dict[str, Option] = {}
+
+
+class Problem(ABC):
+    """One problem, ready to be solved.
+
+    Args:
+        family: that it belongs to.
+        inputs: a batch of one.
+        given: what its inputs were made from, by their names, as :func:`field_of` says it.
+    """
+
+    def __init__(self, family: Any, inputs: Any, given: dict[str, Any]):
+        self.family = family
+        self.inputs = inputs
+        self.given = given
+
+    def summary(self) -> list[str]:
+        """Lines on the domain and the conditions, shown first."""
+        return []
+
+    def notes(self, samples: Any) -> list[str]:
+        """What was done to the problem that the user should know."""
+        names = self.family.schema.inputs
+        kinds = {boundary.kind for boundary in self.family.schema.boundaries}
+        if "source" not in names or not kinds <= {"neumann", "periodic"}:
+            return []
+        source, weights = samples["source"][0], self.family.place.quadrature()
+        mean = float((source * weights).sum() / self.family.place.volume)
+        if abs(mean) <= 1e-12 * float(source.abs().max()):
+            return ["no part of the boundary fixes u, which has the mean 0"]
+        rest = source - mean
+        nothing = float(rest.abs().max()) <= 1e-12 * abs(mean)
+        left = ": nothing is left of it. Fix u somewhere to see its effect" if nothing else ""
+        return [
+            f"no part of the boundary fixes u: it has the mean 0, and the source acts without its mean {mean:.4g}{left}"
+        ]
+
+    def write(self, samples: Any, path: str) -> None:
+        """Write to an HDF5 file, with how the problem was made."""
+        from pdekit.samples import hdf5
+
+        about = self.family.describe()
+        about["init_args"] |= self.given  # not the law they were never drawn from
+        hdf5.write(path, samples, {"family": about}, dtype="float64")
+
+    @abstractmethod
+    def picture(self, samples: Any) -> Any:
+        """A figure of inputs and solution."""
+
+
+def only_word(option: str, words: list[str]) -> str:
+    """The word of an option that may take several for vectors only.
+
+    Raises:
+        ConfigError: more than one.
+    """
+    from pdekit.core.errors import ConfigError
+
+    if len(words) > 1:
+        raise ConfigError(f"{option} {' '.join(words)}: expected one value. Quote an expression that has spaces.")
+    return words[0].strip()
+
+
+def is_array(word: str) -> bool:
+    """Whether a word names a file rather than a number or an expression."""
+    return word.endswith(".npy") or Path(word).is_file()
+
+
+def field_of(option: str, word: str, points: Any) -> tuple[Any, Any]:
+    """A number, an expression or a NumPy file as values, and what it was: the number, or its text, or the file's name.
+
+    Args:
+        option: for messages.
+        word: of the command line.
+        points: ``(..., dim)`` where an expression is evaluated.
+
+    Raises:
+        ConfigError: neither of the three.
+    """
+    from pdekit.cli.conditions import number_or_expression, values_at
+    from pdekit.cli.parsing import read_array
+
+    if is_array(word):
+        return read_array(word), {"file": Path(word).name}
+    value = number_or_expression(option, word, points.shape[-1])
+    return values_at(value, points), {"expression": word} if callable(value) else value

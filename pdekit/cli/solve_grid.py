@@ -1,0 +1,96 @@
+"""The problems that ``pdekit solve`` makes on a grid: from arrays and formulas, or drawn at random."""
+
+from typing import Any
+
+from jsonargparse import Namespace
+
+from pdekit.cli.conditions import condition
+from pdekit.cli.parsing import read_array
+from pdekit.cli.problems import EQUATIONS, Problem, field_of, is_array, only_word
+
+__all__ = ["problem"]
+
+SIDES = ("left", "right", "bottom", "top", "back", "front")
+
+
+class GridProblem(Problem):
+    """A problem on a grid."""
+
+    def picture(self, samples: Any) -> Any:
+        """Inputs and solution side by side."""
+        from pdekit import plot
+
+        schema = self.family.schema
+        return plot.plot_fields({name: samples[name][0] for name in (*schema.inputs, *schema.outputs)}, schema.domain)
+
+
+def problem(arguments: Namespace) -> GridProblem:
+    """The family and its one problem.
+
+    Raises:
+        ConfigError: an equation that needs a mesh, or words that cannot be understood.
+    """
+    from pdekit.core.errors import ConfigError
+    from pdekit.families import Darcy, Poisson
+    from pdekit.fields import Constant, GaussianField, Threshold
+
+    name = arguments.family
+    if not EQUATIONS[name].on_grids:
+        raise ConfigError(f"{name} is solved on a mesh; expected --mesh FILE.")
+    words = {key: only_word(f"--{key}", arguments[key]) for key in ("source", "coefficient") if arguments[key]}
+    grid = _grid(arguments, words)
+    boundaries = [
+        condition(side, given, 1, grid.dim)[0] for side, given in arguments.conditions if given != ["periodic"]
+    ]
+    points = grid.points()
+    found = {key: field_of(f"--{key}", word, points) for key, word in words.items()}
+    fields, given = {key: value for key, (value, _) in found.items()}, {key: text for key, (_, text) in found.items()}
+    if name == "poisson":
+        law = Constant(0.0) if fields else GaussianField(alpha=2, tau=3)
+        family = Poisson(grid, law, boundaries)
+        inputs = family.inputs_from(fields["source"]) if fields else family.draw([0], seed=arguments.seed or 0)
+        return GridProblem(family, inputs, given)
+    law = Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)
+    number = _number(words.get("source", "1"))
+    source = Constant(0.0) if number is None else number
+    family = Darcy(grid, law, source, boundaries)
+    if "coefficient" not in fields:
+        drawn = Darcy(grid, law).draw([0], seed=arguments.seed or 0)
+        if number is not None:
+            return GridProblem(family, family.draw([0], seed=arguments.seed or 0), {})
+        fields["coefficient"] = drawn["coefficient"][0]
+    own = (fields["coefficient"],) if number is not None else (fields["coefficient"], fields["source"])
+    return GridProblem(family, family.inputs_from(*own), {k: v for k, v in given.items() if k in family.schema.inputs})
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
+
+
+def _grid(arguments: Namespace, words: dict[str, str]) -> Any:
+    """Of the shape of the arrays given, or of the resolution asked for; open along periodic axes."""
+    from pdekit.core.errors import ConfigError, did_you_mean
+    from pdekit.domain import SIDES as PAIRS
+    from pdekit.domain import Grid
+
+    shapes = {f"--{key}": tuple(read_array(word).shape) for key, word in words.items() if is_array(word)}
+    if len(set(shapes.values())) > 1:
+        a, b = (shapes[f"--{key}"] for key in ("coefficient", "source"))
+        raise ConfigError(f"--coefficient has shape {a} and --source {b}; expected one shape.")
+    resolution = 128 if arguments.resolution is None else arguments.resolution
+    if resolution < 3:
+        raise ConfigError(f"--resolution {resolution}: expected at least 3.")
+    shape = next(iter(shapes.values()), (resolution,) * (arguments.dimension or 2))
+    open_axes: set[int] = set()
+    for side, given in arguments.conditions:
+        if side not in (*SIDES, "all"):
+            raise ConfigError(f"--boundary.{side}: a grid has no such side. {did_you_mean(side, [*SIDES, 'all'])}")
+        if given == ["periodic"]:
+            axes = [axis for axis, pair in enumerate(PAIRS) if side in pair] or range(len(shape))
+            if max(axes) >= len(shape):
+                raise ConfigError(f"--boundary.{side} periodic: the grid has {len(shape)} axes only.")
+            open_axes |= set(axes)
+    return Grid(shape, closed=tuple(axis not in open_axes for axis in range(len(shape))))
