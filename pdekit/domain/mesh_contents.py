@@ -109,6 +109,8 @@ def to_mesh(contents: MeshContents, repairs: Repairs) -> Mesh:
 
 def _check_numbers(contents: MeshContents) -> None:
     count = len(contents.points)
+    if count == 0:
+        raise InputError("it holds no nodes: is it of the format that its extension names?")
     if contents.points.ndim != 2 or not 1 <= contents.points.shape[1] <= 3:
         raise InputError(f"its points have the shape {contents.points.shape}; expected (nodes, 1 to 3)")
     for kind, nodes in contents.blocks:

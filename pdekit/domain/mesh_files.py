@@ -175,8 +175,10 @@ def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, An
             out = _named_mesh(mesh, at_nodes, at_cells)
             # XDMF in one file: its values would otherwise lie in another, of the name it is written under here.
             options = {"data_format": "XML"} if suffix in (".xdmf", ".xmf") else {}
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
                 meshio.write(partial, out, **options)
+            if said.getvalue():  # some writers leave out what their format cannot hold, and say so
+                raise InputError(said.getvalue())
         os.replace(partial, path)
     except (Exception, SystemExit) as error:
         raise InputError(f"{path} could not be written: {' '.join(str(error).split())[:200]}") from error
@@ -219,7 +221,7 @@ def _sorted_fields(mesh: Mesh, fields: Mapping[str, Any]) -> tuple[dict[str, np.
                 f"({mesh.n_cells},) at the cells, with components last (one file holds one sample)."
             )
         if values.dtype.kind == "b" or values.dtype == np.float16:
-            values = values.astype(np.uint8 if values.dtype.kind == "b" else np.float32)
+            values = values.astype(np.int32 if values.dtype.kind == "b" else np.float32)
         if values.ndim == 2 and values.shape[1] == 2:
             values = np.pad(values, ((0, 0), (0, 1)))
         (at_nodes if len(values) == mesh.n_nodes else at_cells)[name] = np.ascontiguousarray(values)

@@ -116,7 +116,10 @@ class _Text(_Source):
         if strange:
             raise InputError(f"its section ${name} holds {strange[:20].decode(errors='replace')!r}; expected numbers")
         # One pass; a float64 holds node numbers up to 2^53.
-        self.values = np.fromstring(self.body.decode(), dtype=np.float64, sep=" ")
+        try:
+            self.values = np.fromstring(self.body.decode(), dtype=np.float64, sep=" ")
+        except ValueError as error:
+            raise InputError(f"its section ${name} holds text that is no number ({error})") from None
 
     def reals(self, count: int) -> npt.NDArray[np.float64]:
         stop = self.position + count
