@@ -1,8 +1,12 @@
 """Families of problems, one PDE a file."""
 
+from pdekit.families.advection_diffusion import AdvectionDiffusion
 from pdekit.families.base import Family
 from pdekit.families.darcy import Darcy
+from pdekit.families.elasticity import Elasticity
+from pdekit.families.helmholtz import Helmholtz
+from pdekit.families.mesh_family import MeshFamily
 from pdekit.families.poisson import Poisson
 from pdekit.families.residual import Residual
 
-__all__ = ["Darcy", "Family", "Poisson", "Residual"]
+__all__ = ["AdvectionDiffusion", "Darcy", "Elasticity", "Family", "Helmholtz", "MeshFamily", "Poisson", "Residual"]

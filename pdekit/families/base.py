@@ -1,6 +1,5 @@
 """What every family of problems offers."""
 
-import math
 import operator
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,19 +14,25 @@ from torch import Tensor
 
 from pdekit.core.checks import as_real, check_finite, check_positive, check_shape
 from pdekit.core.errors import InputError
-from pdekit.core.random import Keys
-from pdekit.domain import Boundary, Grid, Mesh, Shape
+from pdekit.core.expressions import Expression
 from pdekit.core.memory import bytes_of
+from pdekit.core.random import KeyArray, Keys
+from pdekit.domain import Boundary, Grid, Mesh, RandomShape, Shape
+from pdekit.families.conditions import conditions
+from pdekit.families.mesh_equations import MeshEquations
 from pdekit.families.residual import Residual
-from pdekit.fields import RandomField
+from pdekit.fem import Element
+from pdekit.fields import PointSet, RandomField
 from pdekit.samples import Certificate, Identity, Inputs, Samples, Source
 from pdekit.solvers import Auto, LinearSystem, Method, NotConverged, Solution, solve
 
-__all__ = ["ArrayLike", "Domain", "Family"]
+__all__ = ["ArrayLike", "Domain", "Family", "MeshDomain"]
 
 ArrayLike = Shaped[Tensor, "..."] | np.ndarray
-Domain = Grid | Mesh | Shape
-"""Where a family lives; a shape stands for its mesh."""
+Domain = Grid | Mesh | Shape | RandomShape
+"""Where a family lives: a shape stands for its mesh, a random shape for one mesh a sample."""
+MeshDomain = Mesh | Shape | RandomShape
+"""Where a family lives that is for meshes alone."""
 
 
 class Family(Source):
@@ -77,8 +82,18 @@ class Family(Source):
         except TypeError:
             raise InputError(f"indices are {indices!r}; expected a sequence of integers, such as range(64).") from None
         keys = Keys(seed, split, numbers, attempt)
-        drawn = {name: field.sample(keys.named(name), self.place) for name, field in self.random_fields().items()}
+        drawn = {name: self._drawn(name, field, keys.named(name)) for name, field in self.random_fields().items()}
         return Inputs(self.schema, drawn, Identity(seed, split, torch.tensor(numbers, dtype=torch.int64), attempt))
+
+    def _drawn(self, name: str, field: RandomField, keys: KeyArray) -> Tensor:
+        """Values of an input where they belong: at the points of the domain, in its cells, or one number."""
+        shape = self.schema.field(name).shape
+        if shape is None:
+            return field.sample(keys, self.place)
+        if shape == ():
+            return field.sample(keys, torch.zeros(1, self.place.dim, dtype=torch.float64))[:, 0]
+        assert isinstance(self.place, Mesh)
+        return field.sample(keys, PointSet.cells(self.place))
 
     def system(self, inputs: Inputs) -> LinearSystem:
         """The linear systems of a batch, differentiable with respect to the inputs.
@@ -96,7 +111,7 @@ class Family(Source):
         system = self.equations(inputs)
         if system.operator.nullspace is None:
             return system
-        weights = self.place.quadrature(device=system.rhs.device) / self.place.volume
+        weights = self._weights.to(system.rhs.device)
         axes = tuple(range(-weights.ndim, 0))
 
         def restore(x: Tensor) -> Tensor:
@@ -105,12 +120,44 @@ class Family(Source):
 
         return replace(system, restore=restore)
 
+    @cached_property
+    def _weights(self) -> Tensor:
+        """Of the mean over the domain: they sum to 1."""
+        weights = self.place.quadrature() if isinstance(self.place, Grid) else self.on_mesh.weights
+        return weights / self.place.volume
+
+    @cached_property
+    def on_mesh(self) -> MeshEquations:
+        """Space and conditions of a family on a mesh."""
+        assert isinstance(self.place, Mesh)
+        parts = conditions(self.place, getattr(self, "boundaries", ()))
+        return MeshEquations(self.place, parts, getattr(self, "element", None))
+
+    def _check_domain(
+        self, grids_only: Mapping[str, Any] | None = None, meshes_only: Mapping[str, Any] | None = None
+    ) -> None:
+        """Refuse boundary conditions that do not fit, and options of the other kind of domain but their defaults."""
+        conditions(self.place, getattr(self, "boundaries", ()))
+        meshes_only = {"element": None, **(meshes_only or {})}
+        on_grid = isinstance(self.place, Grid)
+        for name, default in (meshes_only if on_grid else grids_only or {}).items():
+            if (given := getattr(self, name, default)) != default:
+                kinds = ("a grid", "meshes") if on_grid else ("a mesh", "grids")
+                raise InputError(f"{name}={given} on {kinds[0]}; {name} is an option of {kinds[1]}.")
+        if not on_grid and getattr(self, "element", None) is not None:
+            _ = self.on_mesh.space.reference
+
+    def _solution_shape(self) -> tuple[int, ...] | None:
+        """For the FieldSpec of a scalar solution: a value a node, and one a midpoint for elements of second order."""
+        element = getattr(self, "element", None)
+        return None if element is None or element.degree == 1 else self.on_mesh.shape
+
     @abstractmethod
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """By how much a field misses the equations, in their own discretisation; differentiable.
 
         Args:
-            u: ``(batch, *shape)``.
+            u: ``(batch, *shape)`` of the output.
             inputs: the batch that it should solve.
 
         Raises:
@@ -142,7 +189,7 @@ class Family(Source):
             NotConverged: a sample missed the tolerance and ``throw`` is set.
         """
         count = len(inputs)
-        rows = count if memory is None else max(1, bytes_of(memory) // (8 * math.prod(self.place.shape) * _ARRAYS))
+        rows = count if memory is None else max(1, bytes_of(memory) // self._sample_bytes())
         parts = [slice(start, min(start + rows, count)) for start in range(0, count, max(rows, 1))] or [slice(0, 0)]
         fields, solutions = [], []
         with torch.no_grad():
@@ -158,6 +205,12 @@ class Family(Source):
             raise NotConverged(whole)
         u = fields[0] if len(parts) == 1 else torch.cat(fields)
         return Samples(inputs.schema, {**inputs.fields, self.output: u}, inputs.identity, _certificate(whole))
+
+    def _sample_bytes(self) -> int:
+        """What solving one sample takes at the peak, apart from what all samples share."""
+        if isinstance(self.place, Grid):
+            return 8 * self.place.size * _ARRAYS
+        return self.on_mesh.sample_bytes
 
     def describe(self) -> dict[str, Any]:
         """Plain containers from which the family can be made again, as a configuration file names it."""
@@ -192,7 +245,7 @@ def _certificate(solution: Solution) -> Certificate:
         iterations=solution.iterations,
         seconds=torch.full_like(solution.residual, (solution.setup_seconds + solution.solve_seconds) / count),
         method=solution.method,
-        dtype="float64",
+        dtype="complex128" if torch.as_tensor(solution.x).is_complex() else "float64",
     )
 
 
@@ -204,8 +257,14 @@ def plain(value: Any) -> Any:
         return _described(value, type(value).__module__.rsplit(".", 1)[0])
     if isinstance(value, Mesh):
         return {"mesh": value.fingerprint}
-    if isinstance(value, Shape):
-        return _described(value, "pdekit.domain.shapes")
+    if isinstance(value, Shape | RandomShape):
+        return _described(value, "pdekit.domain")
+    if isinstance(value, Element):
+        return _described(value, "pdekit.fem")
+    if isinstance(value, Expression):
+        return _described(value, "pdekit.core.expressions")
+    if isinstance(value, Mapping):
+        return {str(name): plain(entry) for name, entry in value.items()}
     if isinstance(value, Grid | Boundary):
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, list | tuple):

@@ -23,9 +23,11 @@ class Residual:
 
     Args:
         interior: ``(batch, *shape)``, the right-hand side minus the operator applied to u (with u's own values on the
-            sides) at the nodes inside; 0 on the sides.
+            sides) at the nodes inside; 0 on the sides. On a mesh tested with the basis functions.
         boundary: by side, ``(batch, *side)``: u minus its value on a Dirichlet side; the missing flux, to second order,
-            on a Neumann or Robin side.
+            on a Neumann or Robin side. On a mesh by name (``(rest)`` for what no condition names), over the degrees of
+            freedom of the part, in order: u minus its value where it is prescribed, elsewhere what the equation tested
+            with the basis function misses.
     """
 
     interior: Float[Tensor, "batch *shape"]

@@ -6,5 +6,6 @@ from pdekit.fields.gaussian import GaussianField
 from pdekit.fields.lognormal import LogNormal
 from pdekit.fields.matern import Matern
 from pdekit.fields.threshold import Threshold
+from pdekit.fields.uniform import Uniform
 
-__all__ = ["Constant", "GaussianField", "LogNormal", "Matern", "PointSet", "RandomField", "Threshold"]
+__all__ = ["Constant", "GaussianField", "LogNormal", "Matern", "PointSet", "RandomField", "Threshold", "Uniform"]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pdekit.core.errors import InputError, did_you_mean
+from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Grid, Mesh
 
 __all__ = ["FieldSpec", "Role", "Schema"]
@@ -20,8 +21,8 @@ class FieldSpec:
         role: ``input`` (drawn) or ``output`` (solved for).
         units: of the values; ``"1"`` for dimensionless.
         description: what it means.
-        shape: of one sample's values. None: a value a node of the domain; ``()``: one number; ``(n_cells,)``: a value a
-            cell; ``(n_nodes, dim)``: a vector a node.
+        shape: of one sample's values. None: a value a point of the domain (a node of a mesh); ``()``: one number;
+            ``(n_cells,)``: a value a cell. A None within stands for the points: ``(None, 2)`` is a vector at each.
         complex: whether the values are complex numbers.
 
     Raises:
@@ -32,11 +33,11 @@ class FieldSpec:
     role: Role
     units: str = "1"
     description: str = ""
-    shape: tuple[int, ...] | None = None
+    shape: tuple[int | None, ...] | None = None
     complex: bool = False
 
     def __post_init__(self):
-        if self.shape is not None and any(length < 1 for length in self.shape):
+        if self.shape is not None and any(length is not None and length < 1 for length in self.shape):
             raise InputError(f"The field {self.name!r} has the shape {self.shape}; expected lengths of 1 or more.")
 
 
@@ -49,7 +50,7 @@ class Schema:
     Args:
         domain: the grid or mesh; a field is stored as ``(batch, *domain.shape)`` unless its spec says otherwise.
         fields: the fields, inputs first.
-        boundaries: one condition per part of the boundary; only numbers as values survive :meth:`to_json`.
+        boundaries: one condition per part of the boundary; numbers and expressions as values survive :meth:`to_json`.
         equation: what the outputs solve, with all that is fixed in it; a surrogate answers for no other.
 
     Example:
@@ -103,7 +104,10 @@ class Schema:
             InputError: as :meth:`field`.
         """
         shape = self.field(name).shape
-        return self.domain.shape if shape is None else shape
+        if shape is None:
+            return self.domain.shape
+        lengths = (self.domain.shape if length is None else (length,) for length in shape)
+        return tuple(length for group in lengths for length in group)
 
     def with_domain(self, domain: Grid | Mesh) -> "Schema":
         """The same fields on another domain."""
@@ -133,7 +137,8 @@ class Schema:
             domain = _domain_from_json(data["domain"], mesh)
             fields = tuple(_spec_from_json(f) for f in data["fields"])
             boundaries = tuple(
-                Boundary(b["where"], b["kind"], b["value"], b["coefficient"]) for b in data["boundaries"]
+                Boundary(b["where"], b["kind"], _value_from_json(b["value"]), _value_from_json(b["coefficient"]))
+                for b in data["boundaries"]
             )
             equation = str(data["equation"])
         except (KeyError, TypeError) as error:
@@ -172,23 +177,28 @@ def _spec_to_json(spec: FieldSpec) -> dict[str, Any]:
 
 def _spec_from_json(said: dict[str, Any]) -> FieldSpec:
     shape = said.get("shape")
-    if shape is not None and not all(type(length) is int for length in shape):
+    if shape is not None and not all(length is None or type(length) is int for length in shape):
         raise TypeError(f"the shape {shape} of the field {said['name']!r}")
     texts = (said["name"], said["role"], said["units"], said["description"])
     return FieldSpec(*texts, None if shape is None else tuple(shape), said.get("complex", False) is True)
 
 
 def _boundary_to_json(boundary: Boundary) -> dict[str, Any]:
-    for key in ("value", "coefficient"):
-        given = getattr(boundary, key)
-        if given is not None and not isinstance(given, int | float):
-            raise InputError(
-                f"The {key} of the boundary {boundary.where!r} is a {type(given).__name__}, which a file cannot hold; "
-                "expected a number."
-            )
-    return {
-        "where": boundary.where,
-        "kind": boundary.kind,
-        "value": boundary.value,
-        "coefficient": boundary.coefficient,
-    }
+    values = {key: _value_to_json(boundary, key) for key in ("value", "coefficient")}
+    return {"where": boundary.where, "kind": boundary.kind, **values}
+
+
+def _value_to_json(boundary: Boundary, key: str) -> Any:
+    given = getattr(boundary, key)
+    if isinstance(given, Expression):
+        return {"expression": given.text}
+    if given is not None and not isinstance(given, int | float):
+        raise InputError(
+            f"The {key} of the boundary {boundary.where!r} is a {type(given).__name__}, which a file cannot hold; "
+            "expected a number or an Expression."
+        )
+    return given
+
+
+def _value_from_json(said: Any) -> Any:
+    return Expression(said["expression"]) if isinstance(said, dict) else said

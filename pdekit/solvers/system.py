@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.solvers.operators.base import LinearOperator
@@ -19,13 +19,13 @@ class LinearSystem:
     Args:
         operator: the matrix of the unknowns.
         rhs: ``(*batch, n)``.
-        restore: maps ``(*batch, n)`` to the field ``(*batch, *grid.shape)`` with its boundary values filled in.
-        reduce: maps a field to its unknowns, ``(*batch, *grid.shape)`` to ``(*batch, n)``.
+        restore: maps ``(*batch, n)`` to the field ``(*batch, *domain.shape)`` with its boundary values filled in.
+        reduce: maps a field to its unknowns, ``(*batch, *domain.shape)`` to ``(*batch, n)``.
         share: ``(n,)``, the part of a full cell that each unknown owns; None where that is all of it.
     """
 
     operator: LinearOperator
-    rhs: Float[Tensor, "*batch n"]
+    rhs: Inexact[Tensor, "*batch n"]
     restore: Callable[[Tensor], Tensor]
     reduce: Callable[[Tensor], Tensor]
     share: Float[Tensor, " n"] | None = None

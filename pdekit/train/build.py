@@ -236,7 +236,7 @@ def _classes(annotation: Any) -> Iterator[type]:
         if not (isinstance(origin, type) and issubclass(origin, Sequence | Mapping)):
             for argument in typing.get_args(annotation):
                 yield from _classes(argument)
-    elif isinstance(annotation, type) and annotation not in (int, float, bool, type(None), torch.Tensor, Mesh):
+    elif isinstance(annotation, type) and annotation not in (int, float, complex, bool, type(None), torch.Tensor, Mesh):
         if annotation.__module__.partition(".")[0] not in ("jaxtyping", "builtins") or annotation is str:
             yield annotation
 

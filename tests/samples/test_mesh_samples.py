@@ -18,7 +18,7 @@ SPECS = (
     FieldSpec("a", "input", shape=(MESH.n_cells,)),
     FieldSpec("wave_number", "input", shape=()),
     FieldSpec("wave", "output", complex=True),
-    FieldSpec("displacement", "output", shape=(MESH.n_nodes, 2)),
+    FieldSpec("displacement", "output", shape=(None, 2)),
 )
 SCHEMA = Schema(MESH, SPECS)
 

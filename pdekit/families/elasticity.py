@@ -1,0 +1,184 @@
+"""Bodies that bend under loads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+from pdekit.domain import Boundary, Mesh
+from pdekit.families.base import MeshDomain
+from pdekit.families.conditions import conditions
+from pdekit.families.mesh_equations import MeshEquations
+from pdekit.families.mesh_family import MeshFamily
+from pdekit.fem import P0, Element, Field, Function, Quantity, Space, assemble, forms, inner, sym, trace
+from pdekit.fem.surroundings import Surroundings
+from pdekit.fields import RandomField
+from pdekit.samples import FieldSpec, Inputs, Samples, Schema
+from pdekit.solvers import CSR
+
+__all__ = ["Elasticity"]
+
+
+@dataclass(frozen=True)
+class Elasticity(MeshFamily):
+    """Small deformations of an elastic body: -div sigma(u) = f on a mesh, plane strain in 2-D, or 3-D.
+
+    ``sigma = lam div(u) I + 2 mu sym(grad u)``, with Lame's ``lam = E nu / ((1 + nu) (1 - 2 nu))`` and
+    ``mu = E / (2 (1 + nu))`` of Young's modulus E(x) and Poisson's ratio nu. The displacement u has ``dim`` components
+    at each node. Elements of first order lock (are far too stiff) as nu nears 1/2; elements of second order hardly do.
+
+    Boundary conditions: Dirichlet (u = value; 0, clamped, unless given), or Neumann, the traction: a tuple is the force
+    per area, a number p the force p n along the normal (negative: pressure). ``components`` frees some components of a
+    Dirichlet part: a roller. A body that can still move as a whole has a solution only if forces and moments balance.
+
+    Solutions: smooth, largest far from where the body is held, with stresses that grow without bound where a clamped
+    part of the boundary ends and at reentrant corners.
+
+    Args:
+        domain: a mesh or its recipe.
+        young: Young's modulus E > 0, a number or a positive field; of order 1 in scaled units (only E / load matters).
+        poisson: Poisson's ratio nu, above -1 and below 1/2; 0.2 to 0.4 for metals, rock and many polymers.
+        body_force: f, one number an axis; (0, -1) or (0, 0, -1), a weight, by default.
+        load: multiplies body force and tractions, one number a sample: a number, or ``Uniform(low, high)``.
+        boundaries: conditions by name; ``all`` stands for the rest.
+        components: by Dirichlet boundary, which components are prescribed there; all by default.
+        element: of each component, by default P1 or Q1.
+
+    Raises:
+        InputError: nothing random, numbers out of range, conditions or an element that do not fit the mesh.
+
+    Example:
+        >>> from pdekit.domain import Rectangle
+        >>> from pdekit.fields import GaussianField, LogNormal
+        >>> free = Boundary("all", "neumann", 0.0)
+        >>> beam = Rectangle(cells=(16, 4), box=((0.0, 4.0), (0.0, 1.0)))
+        >>> family = Elasticity(beam, LogNormal(GaussianField(2, 3)), boundaries=[Boundary("left", "dirichlet"), free])
+        >>> samples = family.solve(family.draw(range(2), seed=0), rtol=1e-8)
+        >>> samples["displacement"].shape, family.von_mises(samples).shape
+        (torch.Size([2, 85, 2]), torch.Size([2, 128]))
+
+    Source:
+        Braess, Finite Elements, 3rd ed., Cambridge 2007, chapter VI.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("dirichlet", "neumann")
+    vector: ClassVar[bool] = True
+
+    domain: MeshDomain
+    young: float | RandomField
+    poisson: float = 0.3
+    body_force: Sequence[float] | None = None
+    load: float | RandomField = 1.0
+    boundaries: Sequence[Boundary] = ()
+    components: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    element: Element | None = None
+
+    def __post_init__(self):
+        if not -1 < self.poisson < 0.5:
+            raise InputError(f"poisson={self.poisson}; expected a ratio above -1 and below 0.5 (0.5: incompressible).")
+        if self.body_force is not None:
+            object.__setattr__(self, "body_force", tuple(float(f) for f in self.body_force))
+            if isinstance(self.place, Mesh) and len(self.body_force) != self.place.dim:
+                raise InputError(f"body_force={self.body_force}; expected {self.place.dim} numbers, one an axis.")
+        self._settle()
+
+    def _data(self) -> Mapping[str, FieldSpec]:
+        return {
+            "young": FieldSpec("young", "input", description="Young's modulus E > 0"),
+            "load": FieldSpec("load", "input", description="factor of body force and tractions", shape=()),
+        }
+
+    def _positive(self) -> tuple[str, ...]:
+        return ("young",)
+
+    @cached_property
+    def on_mesh(self) -> MeshEquations:
+        """Space and conditions."""
+        parts = conditions(self.place, self.boundaries)
+        return MeshEquations(self.place, parts, self.element, vector=True, components=self.components)
+
+    @property
+    def schema(self) -> Schema:
+        """The random ones among young and load; output ``displacement``, ``(batch, nodes, dim)``."""
+        first = self.element is None or self.element.degree == 1
+        shape = (None, self.place.dim) if first else self.on_mesh.shape
+        solution = FieldSpec("displacement", "output", description="displacement u", shape=shape)
+        numbers = [f"{n} = {getattr(self, n):g}" for n in self._data() if not isinstance(getattr(self, n), RandomField)]
+        force = f"load {self._force.tolist()}"
+        equation = ", ".join([f"-div sigma(u) = {force}", f"poisson = {self.poisson:g}", *numbers])
+        specs = (*self._specs(), solution)
+        return Schema(
+            self.place, specs, conditions(self.place, self.boundaries), f"{equation}, {self.on_mesh.space.scalar}"
+        )
+
+    @property
+    def _force(self) -> Float[Tensor, " dim"]:
+        if self.body_force is not None:
+            return torch.tensor(self.body_force, dtype=torch.float64)
+        weight = torch.zeros(self.place.dim, dtype=torch.float64)
+        weight[-1] = -1.0
+        return weight
+
+    @property
+    def _lame(self) -> tuple[float, float]:
+        """Lame's parameters for E = 1."""
+        nu = self.poisson
+        return nu / ((1 + nu) * (1 - 2 * nu)), 1 / (2 * (1 + nu))
+
+    def assembled(self, inputs: Inputs) -> tuple[CSR, Shaped[Tensor, "... dofs"]]:
+        """Stiffness; body force and tractions."""
+        space = self.on_mesh.space
+        lam, mu = self._lame
+        A = assemble(_stiffness, space, young=self._coefficient("young", inputs), lam=lam, mu=mu)
+        b = assemble(forms.load, space, f=self._force)
+        for part in self.on_mesh.natural:
+            b = b + self._traction(part)
+        if isinstance(self.load, RandomField):
+            return A, inputs["load"][:, None] * b.to(inputs["load"].device)
+        return A, self.load * b.to(A.device)
+
+    def _traction(self, part: Boundary) -> Float[Tensor, " dofs"]:
+        on_part, value = self.on_mesh.space.boundary(part.where), part.value
+        if isinstance(value, int | float):
+            return assemble(_pressure, on_part, p=float(value))
+        return assemble(forms.load, on_part, f=torch.tensor(value) if isinstance(value, tuple) else value)
+
+    def von_mises(self, samples: Samples) -> Float[Tensor, "batch cells"]:
+        """The von Mises stress of each cell, from the means of the strain and of Young's modulus over the cell.
+
+        ``sqrt(3/2 s : s)`` of the deviator s of the stress, with the stress across the plane in 2-D: what tells whether
+        a metal yields.
+        """
+        space, mesh = self.on_mesh.space, self.on_mesh.space.mesh
+        dim, (lam, mu) = mesh.dim, self._lame
+        u = Field(space, samples["displacement"].to(torch.float64).flatten(1))
+        cells = Space(mesh, P0(), space.quadrature_order)
+        strain = torch.zeros(len(samples), mesh.n_cells, 3, 3, dtype=torch.float64)
+        for i in range(dim):
+            for j in range(i, dim):
+                unit = torch.zeros(dim, dim, dtype=torch.float64)
+                unit[i, j] = 1.0
+                strain[..., i, j] = strain[..., j, i] = assemble(_strain, cells, u=u, unit=unit) / mesh.volumes
+        young = samples["young"].to(torch.float64)[:, mesh.cells].mean(-1) if "young" in samples.fields else self.young
+        stress = 2 * mu * strain + lam * torch.diag_embed(
+            strain.diagonal(0, -2, -1).sum(-1, keepdim=True).expand(-1, -1, 3)
+        )
+        deviator = stress - torch.diag_embed(stress.diagonal(0, -2, -1).mean(-1, keepdim=True).expand(-1, -1, 3))
+        return young * (1.5 * deviator.square().sum((-2, -1))).sqrt()
+
+
+def _stiffness(u: Function, v: Function, w: Surroundings) -> Quantity:
+    return w.young * (w.lam * trace(u.grad) * trace(v.grad) + 2 * w.mu * inner(sym(u.grad), sym(v.grad)))
+
+
+def _pressure(v: Function, w: Surroundings) -> Quantity:
+    return w.p * inner(w.n, v.value)
+
+
+def _strain(v: Function, w: Surroundings) -> Quantity:
+    return inner(w.unit, sym(w.u.grad)) * v.value

@@ -1,0 +1,143 @@
+"""What the families share on a mesh: the space, the conditions, the way from fields to unknowns and back."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from pdekit.core.checks import check_shape
+from pdekit.core.errors import InputError
+from pdekit.domain import Boundary, Mesh
+from pdekit.families.conditions import with_rest
+from pdekit.families.residual import Residual
+from pdekit.fem import P1, Q1, Element, Eliminated, Space, Vector, assemble, eliminate, forms
+from pdekit.solvers import CSR, LinearSystem
+
+__all__ = ["MeshEquations", "first_order"]
+
+
+def first_order(mesh: Mesh) -> Element:
+    """P1 on lines, triangles and tetrahedra, Q1 on quads and hexahedra."""
+    return P1() if mesh.cell_kind.simplex else Q1()
+
+
+class MeshEquations:
+    """A finite element space with the conditions of a family: adds boundary terms, eliminates, measures residuals.
+
+    Args:
+        mesh: the mesh.
+        parts: a condition for each part of its boundary, as :func:`pdekit.families.conditions.conditions` gives them.
+        element: continuous; by default of first order.
+        vector: whether the solution has ``dim`` components.
+        complex: whether it is complex.
+        components: of vectors, by Dirichlet part: which are prescribed; all of them by default.
+
+    Raises:
+        InputError: an element that does not fit the cells or has no values at the nodes.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        parts: Sequence[Boundary],
+        element: Element | None = None,
+        *,
+        vector: bool = False,
+        complex: bool = False,
+        components: Mapping[str, Sequence[int]] | None = None,
+    ):
+        self.complex = complex
+        named, self.parts = with_rest(mesh, parts)
+        scalar = element or first_order(mesh)
+        if scalar.degree == 0:
+            raise InputError(f"The element is {scalar}; expected a continuous one such as {first_order(mesh)}().")
+        self.space = Space(named, Vector(scalar) if vector else scalar)
+        self.components = dict(components or {})
+        self.dirichlet = [part for part in self.parts if part.kind == "dirichlet"]
+        self.natural = [part for part in self.parts if part.kind in ("neumann", "robin")]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the solution of one sample: a value, or a vector, for each node (and midpoint, for second order)."""
+        return (self.space.n_points, self.space.components) if self.space.rank else (self.space.n_points,)
+
+    @cached_property
+    def weights(self) -> Float[Tensor, " dofs"]:
+        """The integral of each basis function: what a constant source of 1 gives."""
+        return assemble(forms.load, self.space, f=1.0)
+
+    def with_boundary_terms(
+        self, A: CSR, b: Shaped[Tensor, "... dofs"], flux: object = 1.0
+    ) -> tuple[CSR, Shaped[Tensor, "... dofs"]]:
+        """The system with its Neumann and Robin terms; ``flux`` is the coefficient k in ``k du/dn``."""
+        if not self.natural:
+            return A, b
+        from pdekit.fem import natural
+
+        more, load = natural(self.space, self.natural, k=flux)
+        return A if more is None else A + more, b + load
+
+    def _eliminated(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> Eliminated:
+        batch = torch.broadcast_shapes(A.batch_shape, b.shape[:-1])
+        return eliminate(self.space, A, b.expand(*batch, b.shape[-1]), self.dirichlet, components=self.components)
+
+    def system(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> LinearSystem:
+        """The system of the unknowns, Dirichlet values eliminated."""
+        reduced = self._eliminated(A, b)
+
+        def restore(x: Tensor) -> Tensor:
+            return reduced.restore(x).unflatten(-1, self.shape)
+
+        def reduce(u: Tensor) -> Tensor:
+            return reduced.reduce(u.flatten(-len(self.shape)))
+
+        share = None if self.dirichlet or self.space.rank else self.weights.to(b.device)
+        return LinearSystem(reduced.A, reduced.b, restore, reduce, share)
+
+    def residual(
+        self, u: Shaped[Tensor, "batch *shape"], A: CSR, b: Shaped[Tensor, "... dofs"], *, balance: bool = False
+    ) -> Residual:
+        """What u leaves of ``A u = b`` inside, and of the conditions; all tested with the basis functions.
+
+        Args:
+            u: a batch of solutions.
+            A: with boundary terms, nothing eliminated.
+            b: likewise.
+            balance: take a constant off the source where nothing fixes u, as :meth:`LinearSystem.balanced` does.
+
+        Raises:
+            InputError: u of another shape.
+        """
+        check_shape("the field", u, self.shape)
+        if u.ndim != len(self.shape) + 1:
+            expected = ", ".join(("batch", *map(str, self.shape)))
+            raise InputError(f"The field has shape {tuple(u.shape)}; expected ({expected}): one leading batch axis.")
+        dtype = torch.complex128 if u.is_complex() else torch.float64
+        x = u.to(dtype).flatten(1)
+        left = b - A.matvec(x)
+        if balance and self._floats(A, b):
+            left = left - self.weights * (b.sum(-1, keepdim=True) / self.weights.sum())
+        reduced = self._eliminated(A, b)
+        fixed = torch.ones(x.shape[-1], dtype=torch.bool, device=x.device).index_fill(0, reduced.free, False)
+        mismatch = torch.where(fixed, x - reduced.values, left)
+        inside, boundary = torch.ones_like(fixed), {}
+        for part in self.parts:
+            dofs = self.space.dofs(part.where).to(x.device)
+            inside[dofs] = False
+            boundary[part.where] = mismatch[..., dofs]
+        return Residual((left * inside).unflatten(-1, self.shape), boundary)
+
+    def _floats(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> bool:
+        return not self.dirichlet and self.system(A, b).operator.nullspace is not None
+
+    @property
+    def sample_bytes(self) -> int:
+        """What assembling and solving one sample takes at the peak, apart from what all samples share."""
+        numbers = _MATRICES * self.space.pattern.nnz + _VECTORS * self.space.n_dofs + 2 * self.space.mesh.n_cells
+        return 16 * numbers if self.complex else 8 * numbers
+
+
+_MATRICES, _VECTORS = 6, 24
+"""Copies of the entries of a sample's matrix (assembled, eliminated, its preconditioner), and vectors, at the peak."""

@@ -1,0 +1,120 @@
+"""Families that live on meshes alone."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+from jaxtyping import Shaped
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+from pdekit.domain import Grid
+from pdekit.families.base import ArrayLike, Family
+from pdekit.families.conditions import conditions
+from pdekit.families.mesh_equations import MeshEquations
+from pdekit.families.residual import Residual
+from pdekit.fem import nodal, uniform
+from pdekit.fields import Constant, RandomField, Uniform
+from pdekit.samples import FieldSpec, Inputs
+from pdekit.solvers import CSR, LinearSystem
+
+__all__ = ["MeshFamily"]
+
+
+class MeshFamily(Family):
+    """A linear family on a mesh: a subclass assembles, conditions and residuals follow.
+
+    A frozen dataclass with ``domain``, ``boundaries`` and ``element`` among its fields. Data that may be random are
+    fields whose value is a number or a random field; the random ones become inputs.
+    """
+
+    kinds: ClassVar[tuple[str, ...]] = ("dirichlet", "neumann", "robin")
+    """Of conditions that the equation takes."""
+    vector: ClassVar[bool] = False
+
+    @abstractmethod
+    def assembled(self, inputs: Inputs) -> tuple[CSR, Shaped[Tensor, "... dofs"]]:
+        """Matrices and right-hand sides of a batch with their boundary terms, nothing eliminated."""
+
+    @cached_property
+    def on_mesh(self) -> MeshEquations:
+        """Space and conditions."""
+        parts = conditions(self.place, getattr(self, "boundaries", ()))
+        is_complex = any(part.kind == "impedance" for part in parts)
+        element = getattr(self, "element", None)
+        return MeshEquations(self.place, parts, element, vector=self.vector, complex=is_complex)
+
+    def equations(self, inputs: Inputs) -> LinearSystem:
+        """The finite element equations of a batch."""
+        return self.on_mesh.system(*self.assembled(inputs))
+
+    def residual(self, u: Shaped[Tensor, "batch *shape"], inputs: Inputs) -> Residual:
+        """What u leaves of the equation and of the boundary conditions."""
+        return self.on_mesh.residual(u, *self.assembled(inputs))
+
+    def random_fields(self) -> Mapping[str, RandomField]:
+        """The random ones among the data."""
+        return {name: value for name in self._data() if isinstance(value := getattr(self, name), RandomField)}
+
+    def _data(self) -> Mapping[str, FieldSpec]:
+        """What may be a number or random, and what it is as an input."""
+        raise NotImplementedError
+
+    def _settle(self) -> None:
+        """Check what all of these families have in common, in ``__post_init__``."""
+        name = type(self).__name__
+        object.__setattr__(self, "boundaries", tuple(getattr(self, "boundaries", ())))
+        if isinstance(self.domain, Grid):
+            raise InputError(
+                f"{name} lives on meshes; expected a Mesh, or a recipe such as Rectangle(cells=64), in place of "
+                f"Grid({self.domain.shape})."
+            )
+        for part in conditions(self.place, getattr(self, "boundaries", ())):
+            if part.kind not in self.kinds:
+                raise InputError(f"The boundary {part.where!r} is {part.kind}; {name} takes {', '.join(self.kinds)}.")
+        for key, spec in self._data().items():
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, RandomField | int | float):
+                raise InputError(f"{name}'s {key} is a {type(value).__name__}; expected a number or a random field.")
+            if spec.shape == () and isinstance(value, RandomField) and not isinstance(value, Uniform | Constant):
+                raise InputError(
+                    f"{name}'s {key} is one number a sample, and a {type(value).__name__} is a field; expected "
+                    "Uniform(low, high), Constant(value) or a number."
+                )
+        if not self.random_fields():
+            raise InputError(
+                f"Nothing of this {name} is random; expected a random field as one of {', '.join(self._data())}. "
+                "Constant(value) makes an input of which you give the values yourself."
+            )
+        _ = self.on_mesh.space.reference
+
+    def _specs(self) -> tuple[FieldSpec, ...]:
+        """Of the inputs."""
+        return tuple(spec for name, spec in self._data().items() if isinstance(getattr(self, name), RandomField))
+
+    def _coefficient(self, name: str, inputs: Inputs) -> Any:
+        """An input, or the number that stands in its place, as ``assemble`` takes it."""
+        value = getattr(self, name)
+        if not isinstance(value, RandomField):
+            return float(value)
+        values = inputs[name]
+        return uniform(values) if self._data()[name].shape == () else nodal(values)
+
+    def inputs_from(self, fields: Mapping[str, ArrayLike]) -> Inputs:
+        """Inputs of the user's own.
+
+        Args:
+            fields: by name, each with or without a leading batch axis: ``(batch, nodes)``, or ``(batch,)`` for numbers.
+
+        Raises:
+            InputError: a name that is no input, one that is missing, another shape, NaN or infinite entries, entries
+                that are not positive where the equation needs it.
+        """
+        expected = [name for name in self._data() if name in self.schema.inputs]
+        if sorted(fields) != sorted(expected):
+            raise InputError(f"The fields given are {', '.join(fields) or 'none'}; expected {', '.join(expected)}.")
+        return self._own_fields(fields, positive=self._positive())
+
+    def _positive(self) -> tuple[str, ...]:
+        return ()
