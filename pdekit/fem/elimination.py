@@ -31,7 +31,7 @@ class Eliminated:
     """
 
     def __init__(
-        self, A: CSR, b: Shaped[Tensor, "*batch n"], free: Int64[Tensor, " n"], values: Shaped[Tensor, "*batch dofs"]
+        self, A: CSR, b: Shaped[Tensor, "*batch n"], free: Int64[Tensor, " n"], values: Shaped[Tensor, "*own dofs"]
     ):
         self.A, self.b, self.free, self.values = A, b, free, values
 
@@ -44,7 +44,7 @@ class Eliminated:
     def __repr__(self) -> str:
         return f"Eliminated({len(self.free):,} free of {self.values.shape[-1]:,} degrees of freedom)"
 
-    def restore(self, x: Shaped[Tensor, "*batch n"]) -> Shaped[Tensor, "*batch dofs"]:
+    def restore(self, x: Shaped[Tensor, "*batch n"]) -> Shaped[Tensor, "*whole dofs"]:
         """All degrees of freedom from the free ones: the prescribed values filled in."""
         if x.shape[-1:] != self.free.shape:
             raise InputError(f"restore was given the shape {tuple(x.shape)}; expected (*batch, {len(self.free)}).")
@@ -68,6 +68,7 @@ class _Maps(NamedTuple):
     free: Tensor
     pattern: Pattern
     kept: Router
+    diagonal: Router
 
     @property
     def nbytes(self) -> int:
@@ -138,7 +139,7 @@ def eliminate(
         "geometry": None if A.geometry is None else A.geometry[free],
     }
     reduced = CSR(maps.pattern.to(A.device), None, entries, **carried)
-    _check_rows(space, reduced, maps.free)
+    _check_rows(space, reduced, maps.diagonal(A.entries.detach()), maps.free)
     nullspace = find_nullspace(space, reduced, maps.free)
     if nullspace is not None:
         reduced = CSR(reduced.pattern, None, entries, nullspace=nullspace, **carried)
@@ -237,20 +238,22 @@ def _maps(space: Space, fixed: Bool[Tensor, " dofs"]) -> _Maps:
 
 def _find_maps(pattern: Pattern, free: Bool[Tensor, " dofs"]) -> _Maps:
     numbers = torch.nonzero(free)[:, 0]
+    places = torch.full((pattern.n,), -1)
+    places[pattern.diagonal[1]] = pattern.diagonal[0]
+    diagonal = Router.selecting(places[numbers].numpy(), pattern.nnz)
     if len(numbers) == len(free):
-        return _Maps(numbers, pattern, Router(np.zeros(1, dtype=np.int32), np.empty(0, np.int32), np.empty(0), 0))
+        return _Maps(numbers, pattern, Router.selecting(np.arange(pattern.nnz), pattern.nnz), diagonal)
     kept = torch.nonzero(free[pattern.rows] & free[pattern.indices])[:, 0]
     new = torch.cumsum(free, 0) - 1
     counts = torch.bincount(new[pattern.rows[kept]], minlength=len(numbers))
     indptr = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(counts, 0)])
-    starts = np.arange(len(kept) + 1, dtype=np.int32)
-    router = Router(starts, kept.numpy().astype(np.int32), np.empty(0), pattern.nnz)
-    return _Maps(numbers, Pattern(indptr, new[pattern.indices[kept]]), router)
+    router = Router.selecting(kept.numpy(), pattern.nnz)
+    return _Maps(numbers, Pattern(indptr, new[pattern.indices[kept]]), router, diagonal)
 
 
-def _check_rows(space: Space, A: CSR, free: Int64[Tensor, " n"]) -> None:
+def _check_rows(space: Space, A: CSR, diagonal: Shaped[Tensor, "*batch n"], free: Int64[Tensor, " n"]) -> None:
     """Refuse rows without any entry but zeros."""
-    suspects = A.diagonal().detach() == 0
+    suspects = diagonal == 0
     if not bool(suspects.any()):
         return
     for batch_index in torch.unique(torch.nonzero(suspects)[:, :-1], dim=0).tolist():

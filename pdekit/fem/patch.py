@@ -43,7 +43,7 @@ class Patch:
     def simplex(self) -> bool:
         return self.mesh.cell_kind.simplex
 
-    def tabulate(self, element: Element) -> tuple[Float64[Tensor, "a q k"], Float64[Tensor, "a p k dim"]]:
+    def tabulate(self, element: Element) -> tuple[Float64[Tensor, "a q k"], Float64[Tensor, "b p k dim"]]:
         """Values and reference gradients of the basis; axes of length 1 where they do not depend on item or point."""
         values, gradients = _tables(element, self.mesh.kind, self.order, self.local is not None)
         if self.simplex and element.degree < 2:
