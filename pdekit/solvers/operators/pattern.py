@@ -3,6 +3,7 @@
 from functools import cached_property
 
 import numpy as np
+import scipy.sparse.csgraph
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
@@ -94,6 +95,33 @@ class Pattern:
         back[order] = torch.arange(len(order), device=order.device)
         turned.__dict__["transposed"] = (self, back)
         return turned, order
+
+    @cached_property
+    def width(self) -> float:
+        """How far, on average, a row reaches back in an ordering that keeps neighbours close.
+
+        1 on a line, about 2/3 of the square root of the number of unknowns on a plane, half its 2/3 power in a box. It
+        tells what factoring costs: the work grows like its cube.
+
+        Example:
+            >>> import scipy.sparse
+            >>> from pdekit.solvers import CSR
+            >>> CSR.from_scipy(scipy.sparse.diags_array([1, 2, 1], offsets=[-1, 0, 1], shape=(9, 9))).pattern.width
+            0.888...
+
+        Source:
+            Reverse Cuthill-McKee, by SciPy.
+        """
+        indptr, indices = self.arrays
+        if self.nnz == 0:
+            return 0.0
+        graph = scipy.sparse.csr_array((np.ones(self.nnz, dtype=np.int8), indices, indptr), shape=(self.n, self.n))
+        place = np.empty(self.n, dtype=np.int64)
+        symmetric = self.transposed[0] is self
+        place[scipy.sparse.csgraph.reverse_cuthill_mckee(graph, symmetric_mode=symmetric)] = np.arange(self.n)
+        stored = np.diff(indptr) > 0
+        first = np.minimum.reduceat(place[indices], indptr[:-1][stored])
+        return float(np.maximum(place[stored] - first, 0).sum() / self.n)
 
     def to(self, device: torch.device | str) -> "Pattern":
         """The same pattern on another device."""
