@@ -84,7 +84,7 @@ class AdvectionDiffusion(MeshFamily):
         if not callable(self.velocity):
             parts = tuple(self.velocity)
             object.__setattr__(self, "velocity", parts)
-            dim = self.place.dim if isinstance(self.place, Mesh) else len(parts)
+            dim = self._example.dim if isinstance(self._example, Mesh) else len(parts)
             if isinstance(self.velocity, str) or len(parts) != dim:
                 raise InputError(f"velocity={parts}; expected {dim} numbers or expressions, one an axis.")
             for part in parts:
@@ -114,7 +114,7 @@ class AdvectionDiffusion(MeshFamily):
         equation = ", ".join([what, f"velocity = {flow}", f"reaction = {self.reaction:g}", *numbers])
         specs = (*self._specs(), solution)
         return Schema(
-            self.place, specs, conditions(self.place, self.boundaries), f"{equation}, {self.on_mesh.space.element}"
+            self.place, specs, conditions(self._example, self.boundaries), f"{equation}, {self.on_mesh.space.element}"
         )
 
     def flow(self, x: Float[Tensor, "dim points"]) -> Any:

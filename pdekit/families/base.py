@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -45,9 +45,21 @@ class Family(Source):
     domain: Domain
 
     @cached_property
-    def place(self) -> Grid | Mesh:
-        """The grid or mesh that ``domain`` stands for."""
+    def place(self) -> Grid | Mesh | RandomShape:
+        """The grid or mesh that ``domain`` stands for, or the random shape that gives every sample its mesh."""
         return self.domain.mesh() if isinstance(self.domain, Shape) else self.domain
+
+    @cached_property
+    def _example(self) -> Grid | Mesh:
+        """A domain whose dimension and names are those of all samples."""
+        if isinstance(self.place, RandomShape):
+            return self.place.sample(Keys(0, "example", [0]).named("domain"))[0]
+        return self.place
+
+    def on(self, mesh: Mesh) -> Self:
+        """The same family on one fixed mesh."""
+        assert is_dataclass(self)
+        return replace(self, domain=mesh)
 
     @abstractmethod
     def random_fields(self) -> Mapping[str, RandomField]:
@@ -82,18 +94,29 @@ class Family(Source):
         except TypeError:
             raise InputError(f"indices are {indices!r}; expected a sequence of integers, such as range(64).") from None
         keys = Keys(seed, split, numbers, attempt)
-        drawn = {name: self._drawn(name, field, keys.named(name)) for name, field in self.random_fields().items()}
-        return Inputs(self.schema, drawn, Identity(seed, split, torch.tensor(numbers, dtype=torch.int64), attempt))
+        identity = Identity(seed, split, torch.tensor(numbers, dtype=torch.int64), attempt)
+        place, meshes = self.place, None
+        if isinstance(place, RandomShape):
+            meshes = tuple(place.sample(keys.named("domain")))
+        drawn = {}
+        for name, field in self.random_fields().items():
+            own = keys.named(name)
+            if meshes is None or self.schema.field(name).shape == ():
+                drawn[name] = self._drawn(name, field, own, self._example)
+            else:
+                parts = [self._drawn(name, field, own[i : i + 1], mesh)[0] for i, mesh in enumerate(meshes)]
+                drawn[name] = torch.cat([torch.empty(0, dtype=torch.float64), *parts])
+        return Inputs(self.schema, drawn, identity, meshes=meshes)
 
-    def _drawn(self, name: str, field: RandomField, keys: KeyArray) -> Tensor:
+    def _drawn(self, name: str, field: RandomField, keys: KeyArray, place: Grid | Mesh) -> Tensor:
         """Values of an input where they belong: at the points of the domain, in its cells, or one number."""
         shape = self.schema.field(name).shape
         if shape is None:
-            return field.sample(keys, self.place)
+            return field.sample(keys, place)
         if shape == ():
-            return field.sample(keys, torch.zeros(1, self.place.dim, dtype=torch.float64))[:, 0]
-        assert isinstance(self.place, Mesh)
-        return field.sample(keys, PointSet.cells(self.place))
+            return field.sample(keys, torch.zeros(1, place.dim, dtype=torch.float64))[:, 0]
+        assert isinstance(place, Mesh)
+        return field.sample(keys, PointSet.cells(place))
 
     def system(self, inputs: Inputs) -> LinearSystem:
         """The linear systems of a batch, differentiable with respect to the inputs.
@@ -106,8 +129,13 @@ class Family(Source):
             constant, ``restore`` gives it the mean 0 over the domain.
 
         Raises:
-            InputError: a field that the equations refuse, with the index of the culprit.
+            InputError: a field that the equations refuse, with the index of the culprit; every sample has its own mesh.
         """
+        if inputs.meshes is not None:
+            raise InputError(
+                "Every sample has its own mesh, so there is no one system; expected family.on(mesh).system(one), with "
+                "one = inputs.sample(i) and mesh = one.schema.domain."
+            )
         system = self.equations(inputs)
         if system.operator.nullspace is None:
             return system
@@ -129,22 +157,34 @@ class Family(Source):
     @cached_property
     def on_mesh(self) -> MeshEquations:
         """Space and conditions of a family on a mesh."""
-        assert isinstance(self.place, Mesh)
-        parts = conditions(self.place, getattr(self, "boundaries", ()))
-        return MeshEquations(self.place, parts, getattr(self, "element", None))
+        assert isinstance(self._example, Mesh)
+        parts = conditions(self._example, getattr(self, "boundaries", ()))
+        return MeshEquations(self._example, parts, getattr(self, "element", None))
 
     def _check_domain(
         self, grids_only: Mapping[str, Any] | None = None, meshes_only: Mapping[str, Any] | None = None
     ) -> None:
         """Refuse boundary conditions that do not fit, and options of the other kind of domain but their defaults."""
-        conditions(self.place, getattr(self, "boundaries", ()))
+        conditions(self._example, getattr(self, "boundaries", ()))
         meshes_only = {"element": None, **(meshes_only or {})}
         on_grid = isinstance(self.place, Grid)
         for name, default in (meshes_only if on_grid else grids_only or {}).items():
             if (given := getattr(self, name, default)) != default:
                 kinds = ("a grid", "meshes") if on_grid else ("a mesh", "grids")
                 raise InputError(f"{name}={given} on {kinds[0]}; {name} is an option of {kinds[1]}.")
-        if not on_grid and getattr(self, "element", None) is not None:
+        self._check_element(**meshes_only)
+
+    def _check_element(self, **defaults: Any) -> None:
+        """Refuse an element that does not fit, and what gives samples of random shape anything but values at nodes."""
+        if isinstance(self.place, RandomShape):
+            for name, default in defaults.items():
+                given = getattr(self, name, default)
+                if given != default and getattr(given, "degree", 0) != 1:
+                    raise InputError(
+                        f"{name}={given} on a random shape, whose samples hold values at nodes; "
+                        f"expected {name}={default}."
+                    )
+        if not isinstance(self.place, Grid) and getattr(self, "element", None) is not None:
             _ = self.on_mesh.space.reference
 
     def _solution_shape(self) -> tuple[int, ...] | None:
@@ -188,6 +228,8 @@ class Family(Source):
             InputError: a field that the equations refuse, with the index of the culprit; a budget that is none.
             NotConverged: a sample missed the tolerance and ``throw`` is set.
         """
+        if inputs.meshes is not None:
+            return self._solve_each(inputs, guess, rtol=rtol, method=method, memory=memory, throw=throw)
         count = len(inputs)
         rows = count if memory is None else max(1, bytes_of(memory) // self._sample_bytes())
         parts = [slice(start, min(start + rows, count)) for start in range(0, count, max(rows, 1))] or [slice(0, 0)]
@@ -205,6 +247,34 @@ class Family(Source):
             raise NotConverged(whole)
         u = fields[0] if len(parts) == 1 else torch.cat(fields)
         return Samples(inputs.schema, {**inputs.fields, self.output: u}, inputs.identity, _certificate(whole))
+
+    def _solve_each(self, inputs: Inputs, guess: Samples | None, **how: Any) -> Samples:
+        """Solve samples on a mesh each."""
+        parts = []
+        for i, mesh in enumerate(inputs.meshes or ()):
+            start = None if guess is None else guess.sample(i)
+            try:
+                parts.append(self.on(mesh).solve(inputs.sample(i), guess=start, **how))
+            except (InputError, NotConverged) as error:
+                error.add_note(f"This is sample {i} of the batch, on {mesh}.")
+                raise
+        fields = {name: values for name, values in inputs.fields.items()}
+        found = [part[self.output][0] for part in parts]
+        fields[self.output] = torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
+        rows = [part.certificate for part in parts if part.certificate is not None]
+        certificate = Certificate.cat(rows) if rows else None
+        return Samples(inputs.schema, fields, inputs.identity, certificate, meshes=inputs.meshes)
+
+    def _residual_of_each(self, u: Tensor, inputs: Inputs) -> Residual:
+        """The residuals of samples on a mesh each, one after another."""
+        ends = inputs.ptr.tolist()
+        parts = [
+            self.on(mesh).residual(u[ends[i] : ends[i + 1]][None], inputs.sample(i))
+            for i, mesh in enumerate(inputs.meshes or ())
+        ]
+        names = dict.fromkeys(name for part in parts for name in part.boundary)
+        boundary = {name: torch.cat([part.boundary[name][0] for part in parts]) for name in names}
+        return Residual(torch.cat([part.interior[0] for part in parts]), boundary)
 
     def _sample_bytes(self) -> int:
         """What solving one sample takes at the peak, apart from what all samples share."""

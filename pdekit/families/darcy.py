@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.domain import Boundary, Mesh
+from pdekit.domain import Boundary, Grid, Mesh
 from pdekit.families.base import ArrayLike, Domain, Family
 from pdekit.families.conditions import conditions
 from pdekit.families.residual import Residual, diffusion_residual
@@ -101,10 +101,10 @@ class Darcy(Family):
         if isinstance(self.source, RandomField):
             specs.append(FieldSpec("source", "input", description="right-hand side f"))
         source = "f" if isinstance(self.source, RandomField) else f"{self.source:g}"
-        scheme = self.on_mesh.space.element if isinstance(self.place, Mesh) else f"{self.mean} face means"
+        scheme = f"{self.mean} face means" if isinstance(self.place, Grid) else self.on_mesh.space.element
         equation = f"-div(a grad u) = {source}, {scheme}"
         specs.append(FieldSpec("solution", "output", description="pressure u", shape=self._solution_shape()))
-        return Schema(self.place, tuple(specs), conditions(self.place, self.boundaries), equation)
+        return Schema(self.place, tuple(specs), conditions(self._example, self.boundaries), equation)
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The fields behind ``coefficient`` and, if it is random, ``source``."""
@@ -155,6 +155,8 @@ class Darcy(Family):
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -div(a grad u) = f and of the boundary conditions."""
         random = isinstance(self.source, RandomField)
+        if inputs.meshes is not None:
+            return self._residual_of_each(u, inputs)
         if isinstance(self.place, Mesh):
             return self.on_mesh.residual(u, *self._assembled(inputs), balance=random)
         a = inputs["coefficient"]

@@ -83,8 +83,8 @@ class Elasticity(MeshFamily):
             raise InputError(f"poisson={self.poisson}; expected a ratio above -1 and below 0.5 (0.5: incompressible).")
         if self.body_force is not None:
             object.__setattr__(self, "body_force", tuple(float(f) for f in self.body_force))
-            if isinstance(self.place, Mesh) and len(self.body_force) != self.place.dim:
-                raise InputError(f"body_force={self.body_force}; expected {self.place.dim} numbers, one an axis.")
+            if isinstance(self._example, Mesh) and len(self.body_force) != self._example.dim:
+                raise InputError(f"body_force={self.body_force}; expected {self._example.dim} numbers, one an axis.")
         self._settle()
 
     def _data(self) -> Mapping[str, FieldSpec]:
@@ -99,28 +99,28 @@ class Elasticity(MeshFamily):
     @cached_property
     def on_mesh(self) -> MeshEquations:
         """Space and conditions."""
-        parts = conditions(self.place, self.boundaries)
-        return MeshEquations(self.place, parts, self.element, vector=True, components=self.components)
+        parts = conditions(self._example, self.boundaries)
+        return MeshEquations(self._example, parts, self.element, vector=True, components=self.components)
 
     @property
     def schema(self) -> Schema:
         """The random ones among young and load; output ``displacement``, ``(batch, nodes, dim)``."""
         first = self.element is None or self.element.degree == 1
-        shape = (None, self.place.dim) if first else self.on_mesh.shape
+        shape = (None, self._example.dim) if first else self.on_mesh.shape
         solution = FieldSpec("displacement", "output", description="displacement u", shape=shape)
         numbers = [f"{n} = {getattr(self, n):g}" for n in self._data() if not isinstance(getattr(self, n), RandomField)]
         force = f"load {self._force.tolist()}"
         equation = ", ".join([f"-div sigma(u) = {force}", f"poisson = {self.poisson:g}", *numbers])
         specs = (*self._specs(), solution)
         return Schema(
-            self.place, specs, conditions(self.place, self.boundaries), f"{equation}, {self.on_mesh.space.scalar}"
+            self.place, specs, conditions(self._example, self.boundaries), f"{equation}, {self.on_mesh.space.scalar}"
         )
 
     @property
     def _force(self) -> Float[Tensor, " dim"]:
         if self.body_force is not None:
             return torch.tensor(self.body_force, dtype=torch.float64)
-        weight = torch.zeros(self.place.dim, dtype=torch.float64)
+        weight = torch.zeros(self._example.dim, dtype=torch.float64)
         weight[-1] = -1.0
         return weight
 

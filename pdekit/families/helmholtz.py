@@ -98,7 +98,9 @@ class Helmholtz(MeshFamily):
         solution = FieldSpec(
             "solution", "output", description="pressure u", shape=self._solution_shape(), complex=self.on_mesh.complex
         )
-        return Schema(self.place, (*self._specs(), solution), conditions(self.place, self.boundaries), self._equation())
+        return Schema(
+            self.place, (*self._specs(), solution), conditions(self._example, self.boundaries), self._equation()
+        )
 
     def _equation(self) -> str:
         fixed = [f"{n} = {getattr(self, n):g}" for n in self._data() if not isinstance(getattr(self, n), RandomField)]

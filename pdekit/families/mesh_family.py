@@ -40,10 +40,10 @@ class MeshFamily(Family):
     @cached_property
     def on_mesh(self) -> MeshEquations:
         """Space and conditions."""
-        parts = conditions(self.place, getattr(self, "boundaries", ()))
+        parts = conditions(self._example, getattr(self, "boundaries", ()))
         is_complex = any(part.kind == "impedance" for part in parts)
         element = getattr(self, "element", None)
-        return MeshEquations(self.place, parts, element, vector=self.vector, complex=is_complex)
+        return MeshEquations(self._example, parts, element, vector=self.vector, complex=is_complex)
 
     def equations(self, inputs: Inputs) -> LinearSystem:
         """The finite element equations of a batch."""
@@ -51,6 +51,8 @@ class MeshFamily(Family):
 
     def residual(self, u: Shaped[Tensor, "batch *shape"], inputs: Inputs) -> Residual:
         """What u leaves of the equation and of the boundary conditions."""
+        if inputs.meshes is not None:
+            return self._residual_of_each(u, inputs)
         return self.on_mesh.residual(u, *self.assembled(inputs))
 
     def random_fields(self) -> Mapping[str, RandomField]:
@@ -70,7 +72,7 @@ class MeshFamily(Family):
                 f"{name} lives on meshes; expected a Mesh, or a recipe such as Rectangle(cells=64), in place of "
                 f"Grid({self.domain.shape})."
             )
-        for part in conditions(self.place, getattr(self, "boundaries", ())):
+        for part in conditions(self._example, getattr(self, "boundaries", ())):
             if part.kind not in self.kinds:
                 raise InputError(f"The boundary {part.where!r} is {part.kind}; {name} takes {', '.join(self.kinds)}.")
         for key, spec in self._data().items():
@@ -87,6 +89,7 @@ class MeshFamily(Family):
                 f"Nothing of this {name} is random; expected a random field as one of {', '.join(self._data())}. "
                 "Constant(value) makes an input of which you give the values yourself."
             )
+        self._check_element(element=None)
         _ = self.on_mesh.space.reference
 
     def _specs(self) -> tuple[FieldSpec, ...]:

@@ -77,7 +77,7 @@ class Poisson(Family):
             FieldSpec("source", "input", description="right-hand side f"),
             FieldSpec("solution", "output", description="potential u", shape=self._solution_shape()),
         )
-        return Schema(self.place, specs, conditions(self.place, self.boundaries), "-Laplace u = f")
+        return Schema(self.place, specs, conditions(self._example, self.boundaries), "-Laplace u = f")
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The field behind ``source``."""
@@ -102,6 +102,8 @@ class Poisson(Family):
 
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -Laplace u = f and of the boundary conditions."""
+        if inputs.meshes is not None:
+            return self._residual_of_each(u, inputs)
         if isinstance(self.place, Mesh):
             return self.on_mesh.residual(u, *self._assembled(inputs), balance=True)
         return diffusion_residual(self.place, u, 1.0, inputs["source"], self.boundaries, balance=True)

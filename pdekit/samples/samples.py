@@ -1,7 +1,8 @@
 """Batches of drawn inputs and of solved samples."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Self, overload
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_shape
 from pdekit.core.errors import InputError, did_you_mean
-from pdekit.domain import Mesh
+from pdekit.domain import Grid, Mesh, RandomShape
 from pdekit.samples.certificate import Certificate
 from pdekit.samples.schema import Schema
 
@@ -45,9 +46,12 @@ class Inputs:
         schema: of the family.
         fields: by name, each ``(batch, *schema.shape_of(name))``.
         identity: what they were drawn from; None for fields of the user's own.
+        meshes: the mesh of each sample, if the domain is a random shape. The values at the nodes of all samples are
+            then concatenated, ``(nodes of all, ...)``; those of sample i are the rows ``ptr[i]`` to ``ptr[i + 1]``.
 
     Raises:
-        InputError: an unknown field, a missing input, a wrong shape, differing batch sizes.
+        InputError: an unknown field, a missing input, a wrong shape, differing batch sizes, meshes that are missing or
+            too many.
 
     Example:
         >>> from pdekit.domain import Grid
@@ -60,9 +64,16 @@ class Inputs:
     schema: Schema
     fields: Mapping[str, Tensor]
     identity: Identity | None = None
+    meshes: tuple[Mesh, ...] | None = field(default=None, kw_only=True)
 
     def __post_init__(self):
+        if isinstance(self.schema.domain, RandomShape) != (self.meshes is not None):
+            given = "None" if self.meshes is None else f"{len(self.meshes)} meshes"
+            raise InputError(f"meshes is {given}; expected one a sample where the domain is a random shape, else None.")
         for name, values in self.fields.items():
+            if self._is_concatenated(name):
+                self._check_concatenated(name, values)
+                continue
             shape = self.schema.shape_of(name)
             check_shape(name, values, shape)
             if values.ndim != len(shape) + 1:
@@ -74,7 +85,9 @@ class Inputs:
                 raise InputError(f"{name} is complex; expected real numbers, or complex=True in its FieldSpec.")
         if missing := [name for name in self._required() if name not in self.fields]:
             raise InputError(f"The field {missing[0]!r} is missing; given were {', '.join(self.fields) or 'none'}.")
-        sizes = {name: values.shape[0] for name, values in self.fields.items()}
+        sizes = {name: len(v) for name, v in self.fields.items() if not self._is_concatenated(name)}
+        if self.meshes is not None:
+            sizes["meshes"] = len(self.meshes)
         if self.identity is not None:
             sizes["identity"] = len(self.identity.indices)
         if len(set(sizes.values())) > 1:
@@ -83,8 +96,41 @@ class Inputs:
     def _required(self) -> tuple[str, ...]:
         return self.schema.inputs
 
+    def _is_concatenated(self, name: str) -> bool:
+        shape = self.schema.field(name).shape
+        return self.meshes is not None and (shape is None or None in shape)
+
+    def _check_concatenated(self, name: str, values: Tensor) -> None:
+        rest = (self.schema.field(name).shape or (None,))[1:]
+        expected = (int(self.ptr[-1]), *rest)
+        if tuple(values.shape) != expected:
+            given = tuple(values.shape)
+            raise InputError(
+                f"{name} has shape {given}; expected {expected}, the nodes of all meshes one after another."
+            )
+
+    @cached_property
+    def ptr(self) -> Int[Tensor, " batch_and_one"]:
+        """Where the nodes of each sample begin, if every sample has its own mesh; the last number is their total.
+
+        Raises:
+            InputError: all samples live on one domain.
+        """
+        if self.meshes is None:
+            raise InputError("All samples live on one domain; ptr is for samples with a mesh each.")
+        return torch.tensor([0, *(mesh.n_nodes for mesh in self.meshes)], dtype=torch.int64).cumsum(0)
+
+    def sample(self, number: int) -> Self:
+        """One sample as a batch of one on its own domain: on its mesh, if every sample has one."""
+        if self.meshes is None:
+            return self[number]
+        part = self[number]
+        assert part.meshes is not None
+        fields = {n: v[None] if part._is_concatenated(n) else v for n, v in part.fields.items()}
+        return replace(part, schema=self.schema.with_domain(part.meshes[0]), fields=fields, meshes=None)
+
     def __len__(self) -> int:
-        return next(iter(self.fields.values())).shape[0]
+        return len(self.meshes) if self.meshes is not None else next(iter(self.fields.values())).shape[0]
 
     @overload
     def __getitem__(self, key: str) -> Tensor: ...
@@ -100,11 +146,14 @@ class Inputs:
         return self._rows(rows)
 
     def _rows(self, rows: slice | Tensor) -> Self:
-        return replace(
-            self,
-            fields={name: values[rows] for name, values in self.fields.items()},
-            identity=None if self.identity is None else self.identity[rows],
-        )
+        identity = None if self.identity is None else self.identity[rows]
+        if self.meshes is None:
+            return replace(self, fields={name: values[rows] for name, values in self.fields.items()}, identity=identity)
+        numbers = torch.arange(len(self))[rows].tolist()
+        starts = self.ptr.tolist()
+        nodes = torch.cat([torch.arange(0), *(torch.arange(starts[i], starts[i + 1]) for i in numbers)])
+        fields = {n: v[nodes.to(v.device) if self._is_concatenated(n) else rows] for n, v in self.fields.items()}
+        return replace(self, fields=fields, identity=identity, meshes=tuple(self.meshes[i] for i in numbers))
 
     def to(self, target: torch.device | torch.dtype | str) -> Self:
         """The same batch with its fields on another device or in another precision; complex fields stay complex."""
@@ -124,6 +173,7 @@ class Samples(Inputs):
         schema: of the family.
         fields: inputs and outputs by name, each ``(batch, *schema.shape_of(name))``.
         identity: what the inputs were drawn from.
+        meshes: as in :class:`Inputs`.
         certificate: one row per sample; None where nothing certifies the outputs (a surrogate's prediction).
     """
 
@@ -135,7 +185,8 @@ class Samples(Inputs):
     @property
     def inputs(self) -> Inputs:
         """The inputs alone."""
-        return Inputs(self.schema, {name: self.fields[name] for name in self.schema.inputs}, self.identity)
+        fields = {name: self.fields[name] for name in self.schema.inputs}
+        return Inputs(self.schema, fields, self.identity, meshes=self.meshes)
 
     def _rows(self, rows: slice | Tensor) -> Self:
         part = super()._rows(rows)
@@ -153,17 +204,19 @@ class Samples(Inputs):
             identity = replace(identities[0], indices=torch.cat([i.indices for i in identities]))
             if len({(i.seed, i.split, i.attempt) for i in identities}) > 1:
                 raise InputError("Samples of different seeds, splits or attempts cannot be joined.")
+        meshes = None if first.meshes is None else tuple(mesh for part in parts for mesh in part.meshes or ())
         certificates = [part.certificate for part in parts if part.certificate is not None]
         return Samples(
             first.schema,
             {name: torch.cat([part.fields[name] for part in parts]) for name in first.fields},
             identity,
             Certificate.cat(certificates) if len(certificates) == len(parts) else None,
+            meshes=meshes,
         )
 
     def __str__(self) -> str:
         domain = self.schema.domain
-        where = str(domain) if isinstance(domain, Mesh) else f"a grid of {' x '.join(map(str, domain.shape))} points"
+        where = f"a grid of {' x '.join(map(str, domain.shape))} points" if isinstance(domain, Grid) else str(domain)
         lines = [f"{len(self)} samples on {where}"]
         for spec in self.schema.fields:
             values = self.fields[spec.name]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pdekit.core.errors import InputError, did_you_mean
 from pdekit.core.expressions import Expression
-from pdekit.domain import Boundary, Grid, Mesh
+from pdekit.domain import Boundary, Grid, Mesh, RandomShape
 
 __all__ = ["FieldSpec", "Role", "Schema"]
 
@@ -48,7 +48,8 @@ class Schema:
     Two schemas are equal if they say the same; their meshes may be two objects of one fingerprint.
 
     Args:
-        domain: the grid or mesh; a field is stored as ``(batch, *domain.shape)`` unless its spec says otherwise.
+        domain: the grid or mesh; a field is stored as ``(batch, *domain.shape)`` unless its spec says otherwise. With a
+            random shape every sample has its own mesh, and its values are concatenated: see :class:`Inputs`.
         fields: the fields, inputs first.
         boundaries: one condition per part of the boundary; numbers and expressions as values survive :meth:`to_json`.
         equation: what the outputs solve, with all that is fixed in it; a surrogate answers for no other.
@@ -59,7 +60,7 @@ class Schema:
         True
     """
 
-    domain: Grid | Mesh
+    domain: Grid | Mesh | RandomShape
     fields: tuple[FieldSpec, ...]
     boundaries: tuple[Boundary, ...] = ()
     equation: str = ""
@@ -101,15 +102,22 @@ class Schema:
         """The shape of one sample's values of the field of that name.
 
         Raises:
-            InputError: as :meth:`field`.
+            InputError: as :meth:`field`; every sample has its own mesh, and so its own shape.
         """
         shape = self.field(name).shape
+        if isinstance(self.domain, RandomShape):
+            if shape is not None and None not in shape:
+                return tuple(length or 0 for length in shape)
+            raise InputError(
+                f"Every sample has its own mesh ({self.domain}), so the field {name!r} has no fixed shape; expected "
+                "samples on one grid or mesh, which is what streams, dataset files and surrogates on a grid take."
+            )
         if shape is None:
             return self.domain.shape
         lengths = (self.domain.shape if length is None else (length,) for length in shape)
         return tuple(length for group in lengths for length in group)
 
-    def with_domain(self, domain: Grid | Mesh) -> "Schema":
+    def with_domain(self, domain: Grid | Mesh | RandomShape) -> "Schema":
         """The same fields on another domain."""
         return Schema(domain, self.fields, self.boundaries, self.equation)
 
@@ -146,7 +154,9 @@ class Schema:
         return Schema(domain, fields, boundaries, equation)
 
 
-def _domain_to_json(domain: Grid | Mesh) -> dict[str, Any]:
+def _domain_to_json(domain: Grid | Mesh | RandomShape) -> dict[str, Any]:
+    if isinstance(domain, RandomShape):
+        raise InputError(f"A file cannot hold a schema whose samples have a mesh each ({domain}); expected one mesh.")
     if isinstance(domain, Mesh):
         return {"mesh": domain.fingerprint}
     return {
