@@ -17,6 +17,22 @@ def laplacian(m: int) -> sp.csr_array:
     return sp.csr_array(sp.kron(one, line) + sp.kron(line, one))
 
 
+def diffusion(k: np.ndarray) -> sp.csr_array:
+    """Five points, from a coefficient ``(m + 2, m + 2)`` at all points, its arithmetic mean on each face."""
+    m = len(k) - 2
+    number = np.arange(m * m).reshape(m, m)
+    rows, columns, values = [], [], []
+    total = np.zeros((m, m))
+    for axis, step in [(0, 1), (0, -1), (1, 1), (1, -1)]:
+        face = (k + np.roll(k, -step, axis))[1:-1, 1:-1] / 2
+        total += face
+        near = np.roll(number, -step, axis)
+        inside = np.abs(near - number) == (m if axis == 0 else 1)
+        rows.append(number[inside]), columns.append(near[inside]), values.append(-face[inside])
+    rows.append(number.ravel()), columns.append(number.ravel()), values.append(total.ravel())
+    return sp.csr_array((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))))
+
+
 def tridiagonal(n: int, low: complex = -1.0, high: complex = -1.0) -> sp.csr_array:
     """2.5 on the diagonal."""
     return sp.csr_array(sp.diags_array([low, 2.5, high], offsets=[-1, 0, 1], shape=(n, n)))

@@ -65,33 +65,42 @@ def cholesky_on_pattern(indptr, indices, values, shift, relaxation):
         The row whose pivot is not positive, and that pivot as a part of its diagonal entry; -1 and 1.0 if none.
     """
     n = len(indptr) - 1
+    one = np.uint64(1)  # unsigned indices spare the test for negative ones
     diagonal = np.empty(n)
     for i in range(n):
         values[indptr[i]] *= 1.0 + shift
         diagonal[i] = values[indptr[i]]
+    end = np.uint64(0)
     for j in range(n):
-        first, end = indptr[j], indptr[j + 1]
+        first = end
+        end = np.uint64(indptr[j + 1])
         pivot = values[first]
         if not pivot > _ROUNDING * diagonal[j]:
             return j, pivot / diagonal[j]
         inverse = 1.0 / pivot
-        for p in range(first + 1, end):
-            k = indices[p]
+        p = first + one
+        while p < end:
+            k = np.uint32(indices[p])
             scaled = values[p] * inverse
-            values[indptr[k]] -= scaled * values[p]
-            q, stop = indptr[k] + 1, indptr[k + 1]
-            for t in range(p + 1, end):
-                i = indices[t]
-                while q < stop and indices[q] < i:
-                    q += 1
+            q, stop = np.uint64(indptr[k]), np.uint64(indptr[k + np.uint32(1)])
+            here = q
+            values[here] -= scaled * values[p]
+            q += one
+            t = p + one
+            while t < end:
+                i = np.uint32(indices[t])
+                while q < stop and np.uint32(indices[q]) < i:
+                    q += one
                 update = scaled * values[t]
-                if q < stop and indices[q] == i:
+                if q < stop and np.uint32(indices[q]) == i:
                     values[q] -= update
                 elif relaxation != 0.0:
-                    values[indptr[k]] -= relaxation * update
-                    values[indptr[i]] -= relaxation * update
+                    values[here] -= relaxation * update
+                    values[np.uint64(indptr[i])] -= relaxation * update
+                t += one
+            p += one
         values[first] = inverse
-        for p in range(first + 1, end):
+        for p in range(first + one, end):
             values[p] *= inverse
     return -1, 1.0
 

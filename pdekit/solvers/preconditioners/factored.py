@@ -171,7 +171,9 @@ def real_symmetric(recipe: str, A: LinearOperator) -> CSR:
     return A
 
 
-def upper_triangle(A: CSR, order: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def upper_triangle(
+    A: CSR, order: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, Callable[[int], np.ndarray]]:
     """The upper triangles of symmetric matrices, as kernels factor them.
 
     Args:
@@ -180,14 +182,14 @@ def upper_triangle(A: CSR, order: np.ndarray | None = None) -> tuple[np.ndarray,
 
     Returns:
         ``indptr`` and ``indices`` (int32), in places of the order, with the diagonal first in each row; and
-        ``values (matrices, entries)``, a copy.
+        a function that copies the entries of one matrix, counted through the batch.
     """
     from pdekit.kernels.sparse import incomplete  # compiled code is loaded on first use
 
     order = np.arange(A.shape[0], dtype=np.int32) if order is None else order
     indptr, indices, source = incomplete.upper_triangle(*A.pattern.arrays, order)
-    entries = A.entries.detach().reshape(-1, A.pattern.nnz)
-    return indptr, indices, entries.index_select(-1, torch.from_numpy(source)).numpy()
+    entries = A.entries.detach().reshape(-1, A.pattern.nnz).numpy()
+    return indptr, indices, lambda i: entries[i][source]
 
 
 def factor_each(one: Callable[[int], None], A: CSR) -> None:

@@ -1,5 +1,6 @@
 """Incomplete Cholesky factors on the pattern of the matrix."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,13 +75,13 @@ class IC0(Preconditioner):
 
         A = real_symmetric("IC0", A)
         order = None if self.ordering == "natural" else cuthill_mckee(A)
-        indptr, indices, entries = upper_triangle(A, order)
-        values = np.empty_like(entries)
+        indptr, indices, entries_of = upper_triangle(A, order)
+        values: list[np.ndarray] = [np.empty(0)] * math.prod(A.batch_shape)
         shifts = Shifts("IC0", self.shift, A)
 
         def one(i: int) -> None:
             def attempt(shift: float) -> tuple[int, float]:
-                values[i] = entries[i]
+                values[i] = entries_of(i)
                 return cholesky_on_pattern(indptr, indices, values[i], shift, float(self.relaxation))
 
             shifts.find(i, attempt)

@@ -47,14 +47,14 @@ class ICT(Preconditioner):
         Math. Softw. 21 (1995) 5.
     """
 
-    threshold: float = 1e-3
+    threshold: float = 1e-2
     fill: int | None = None
     shift: float | Literal["auto"] = 0.0
 
     def __post_init__(self):
         check_shift("ICT", self.shift)
         if not 0 <= self.threshold < math.inf:
-            raise InputError(f"ICT has threshold={self.threshold}; expected a number of at least 0, such as 0.001.")
+            raise InputError(f"ICT has threshold={self.threshold}; expected a number of at least 0, such as 0.01.")
         if self.fill is not None and self.fill < 0:
             raise InputError(f"ICT has fill={self.fill}; expected a number of entries a column, or None for any.")
 
@@ -67,15 +67,17 @@ class ICT(Preconditioner):
         from pdekit.kernels.sparse.incomplete import cholesky_with_threshold  # compiled code is loaded on first use
 
         A = real_symmetric("ICT", A)
-        indptr, indices, entries = upper_triangle(A)
+        indptr, indices, entries_of = upper_triangle(A)
         fill = -1 if self.fill is None else self.fill
-        factors: list[tuple[np.ndarray, ...]] = [()] * len(entries)
+        factors: list[tuple[np.ndarray, ...]] = [()] * math.prod(A.batch_shape)
         shifts = Shifts("ICT", self.shift, A)
 
         def one(i: int) -> None:
+            entries = entries_of(i)
+
             def attempt(shift: float) -> tuple[int, float]:
                 *factor, row, pivot = cholesky_with_threshold(
-                    indptr, indices, entries[i], shift, float(self.threshold), fill
+                    indptr, indices, entries, shift, float(self.threshold), fill
                 )
                 factors[i] = tuple(factor)
                 return row, pivot

@@ -1,6 +1,9 @@
 """Symmetric successive over-relaxation as a preconditioner."""
 
+import math
 from dataclasses import dataclass
+
+import numpy as np
 
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
@@ -47,14 +50,16 @@ class SSOR(Preconditioner):
         from pdekit.kernels.sparse.relaxation import ssor_factor  # compiled code is loaded on first use
 
         A = real_symmetric("SSOR", A)
-        indptr, indices, values = upper_triangle(A)
+        indptr, indices, entries_of = upper_triangle(A)
+        values = [np.empty(0)] * math.prod(A.batch_shape)
 
         def one(i: int) -> None:
+            values[i] = entries_of(i)
             row = ssor_factor(indptr, indices, values[i], float(self.omega))
             if row >= 0:
                 raise InputError(
                     f"SSOR needs a positive diagonal, but that of row {row}{batch_index(A, i)} is "
-                    f"{values[i, indptr[row]]:.3g}. A symmetric positive definite matrix has a positive one in every "
+                    f"{values[i][indptr[row]]:.3g}. A symmetric positive definite matrix has a positive one in every "
                     "row; use Direct() or MINRES, or check for a row of zeros or a wrong sign."
                 )
 
