@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import scipy.sparse
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
@@ -24,7 +23,7 @@ from pdekit.solvers.operators.csr import CSR, Points
 __all__ = ["assemble"]
 
 _BUDGET = 2**30
-_CHUNK = 2**23
+_CHUNK = 2**24
 """Bytes of temporaries of one chunk of cells: they should stay in the cache of a core."""
 _BOTH = frozenset({Tag.SYMMETRIC, Tag.HERMITIAN})
 
@@ -214,8 +213,7 @@ def _zero(c: Coefficient, patch: Any) -> Any:
 def _mirrored(local: Tensor) -> bool:
     if local.shape[-1] != local.shape[-2]:
         return False
-    limit = 8 * torch.finfo(torch.float64).eps * local.detach().abs().amax((-2, -1), keepdim=True)
-    return bool(((local - local.mT).detach().abs() <= limit).all())
+    return torch.equal(local.detach(), local.detach().mT)
 
 
 def _router(gather: Router, blocks: Tensor, columns: Tensor, c: Coefficient) -> Router:
@@ -241,7 +239,7 @@ def _direct(form: Form, domain: Integration, given: list[Coefficient], budget: i
     symmetric = form.bilinear
     at_once = max(1, min(total, budget // (2 * domain.n_items * k * columns * 8)))
     chunks = _chunks(form, domain, at_once, budget, device)
-    recorded = torch.is_grad_enabled() and len(chunks) > 1
+    recorded = torch.is_grad_enabled() and any(c.values is not None and c.values.requires_grad for c in given)
     entries = []
     for first_sample in range(0, total, at_once):
         samples = torch.arange(first_sample, min(total, first_sample + at_once), device=device)
@@ -253,20 +251,31 @@ def _direct(form: Form, domain: Integration, given: list[Coefficient], budget: i
             check_used(form, given, asked)
             return local
 
-        parts = []
+        parts: list[Tensor] = []
+        whole: Tensor | None = None
         for first, last in chunks:
-            # Temporaries of a chunk are made again in the backward pass rather than kept.
-            local = checkpoint(piece, first, last, use_reentrant=False) if recorded else piece(first, last)
-            assert isinstance(local, Tensor)
+            local = _recorded(piece, first, last) if recorded and len(chunks) > 1 else piece(first, last)
             symmetric = symmetric and _mirrored(local)
-            parts.append(local.reshape(*local.shape[:-3], -1))
-        flat = torch.cat(parts, dim=-1)
-        entries.append(gather(flat.expand(len(samples), flat.shape[-1]) if batch else flat))
+            flat = local.expand(*samples.shape if batch else (), *local.shape[-3:]).flatten(-3)
+            if local.requires_grad:
+                parts.append(flat)
+                continue
+            if whole is None:
+                whole = flat.new_empty((*flat.shape[:-1], domain.n_items * k * columns))
+            whole[..., first * k * columns : last * k * columns] = flat
+        entries.append(gather(torch.cat(parts, dim=-1) if parts else cast(Tensor, whole)))
     if not entries:
         return _Result(torch.zeros((*batch, gather.height), dtype=torch.float64, device=device), symmetric)
     result = torch.cat(entries).reshape(*batch, -1) if batch else entries[0]
     check_finite(f"The form {form.name}, assembled,", result)
     return _Result(result, symmetric)
+
+
+def _recorded(piece: Callable[[int, int], Tensor], first: int, last: int) -> Tensor:
+    """A chunk whose temporaries are made again in the backward pass rather than kept."""
+    from torch.utils.checkpoint import checkpoint  # slow to import
+
+    return cast(Tensor, checkpoint(piece, first, last, use_reentrant=False))
 
 
 def _owners(c: Coefficient, batch: tuple[int, ...], samples: Tensor) -> Tensor | None:

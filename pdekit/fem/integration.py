@@ -85,6 +85,6 @@ class Integration(ABC):
 def _summing(starts: np.ndarray, order: np.ndarray, targets: np.ndarray) -> Router:
     router = Router(starts, order, np.empty(0), targets.size)
     # Each contribution has one target: the transpose needs no search.
-    back = Router(np.arange(targets.size + 1, dtype=np.int32), targets.reshape(-1), np.empty(0), len(starts) - 1)
+    back = Router.selecting(targets.reshape(-1), len(starts) - 1)
     router.__dict__["transposed"], back.__dict__["transposed"] = back, router
     return router

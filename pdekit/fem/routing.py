@@ -17,14 +17,21 @@ class Router:
     """A constant sparse matrix R that maps coefficients, or the matrices of cells, to the entries of assembled ones.
 
     Args:
-        starts: ``(rows + 1,)`` int32, where each row begins.
+        starts: ``(rows + 1,)`` int32, where each row begins; None where each row has one entry.
         columns: ``(stored,)`` int32, in ascending order of contributions within each row.
         weights: ``(stored,)``; of length 0 where all of them are 1.
         width: number of columns.
     """
 
-    def __init__(self, starts: np.ndarray, columns: np.ndarray, weights: np.ndarray, width: int):
-        self.starts, self.columns, self.weights, self.width = starts, columns, weights, width
+    def __init__(self, starts: np.ndarray | None, columns: np.ndarray, weights: np.ndarray, width: int):
+        self.selects = starts is None and len(weights) == 0
+        self.starts = np.arange(len(columns) + 1, dtype=np.int32) if starts is None else starts
+        self.columns, self.weights, self.width = columns, weights, width
+
+    @staticmethod
+    def selecting(columns: np.ndarray, width: int) -> "Router":
+        """The matrix that picks entries of a vector."""
+        return Router(None, columns.astype(np.int32), np.empty(0), width)
 
     @property
     def height(self) -> int:
@@ -75,11 +82,14 @@ class _Route(torch.autograd.Function):
             rows, columns, weights = router.on(x.device)
             zeros = torch.zeros((*x.shape[:-1], router.height), dtype=x.dtype, device=x.device)
             return zeros.index_add(-1, rows, weights * x.index_select(-1, columns))
-        from pdekit.kernels.sparse.routing import route  # compiled code is loaded on first use
+        from pdekit.kernels.sparse.routing import route, take  # compiled code is loaded on first use
 
         batch = x.shape[:-1]
         vectors = x.detach().reshape(math.prod(batch), router.width).contiguous().numpy()
-        out = route(router.starts, router.columns, router.weights, vectors, torch.get_num_threads())
+        if router.selects:
+            out = take(router.columns, vectors)
+        else:
+            out = route(router.starts, router.columns, router.weights, vectors)
         return torch.from_numpy(out).reshape(*batch, router.height)
 
     @staticmethod
