@@ -4,13 +4,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Conditions", "condition", "number_or_expression", "split_conditions", "values_at", "vector"]
+__all__ = [
+    "SCALAR", "VECTOR", "WAVE", "Conditions", "Forms", "condition", "number_or_expression", "split_conditions",
+    "values_at",
+]  # fmt: skip
 
-FORMS = {
-    "dirichlet": "VALUE",
-    "neumann": "neumann VALUE",
-    "robin": "robin VALUE COEFFICIENT",
-}
+Forms = dict[str, str]
+"""Kinds of conditions and the words that follow ``--boundary.NAME``; in brackets what may be left out, being 0."""
+SCALAR: Forms = {"dirichlet": "VALUE", "neumann": "neumann [VALUE]", "robin": "robin VALUE COEFFICIENT"}
+WAVE: Forms = {**SCALAR, "impedance": "impedance [VALUE]"}
+VECTOR: Forms = {"dirichlet": "VALUES", "neumann": "neumann VALUES", "pressure": "pressure VALUE"}
 PREFIX = "--boundary."
 
 Conditions = dict[str, list[str]]
@@ -52,19 +55,18 @@ def split_conditions(words: Sequence[str]) -> tuple[list[str], Conditions]:
             rest.append(word)
     for name, given in found.items():
         if not any(word.strip() for word in given):
-            raise ConfigError(f"{PREFIX}{name} has no value; expected one of: {', '.join(FORMS.values())}.")
+            raise ConfigError(f"{PREFIX}{name} has no value; expected VALUE, neumann VALUE, or another condition.")
     return rest, found
 
 
-def condition(name: str, words: Sequence[str], components: int, dim: int, unknown: str = "u") -> tuple[Any, str]:
+def condition(name: str, words: Sequence[str], forms: Forms, dim: int) -> tuple[Any, str]:
     """A Boundary, and its equation in words.
 
     Args:
         name: of the part of the boundary.
         words: such as ``1.5``, ``neumann 0 -1`` or ``robin 0 2.5``.
-        components: of the solution; a vector takes that many values.
-        dim: of the domain.
-        unknown: what the equation calls the solution.
+        forms: the kinds that the equation takes.
+        dim: of the domain; VALUES are as many.
 
     Raises:
         ConfigError: an unknown kind, other numbers than it takes, or a word that is no number and no expression.
@@ -74,42 +76,42 @@ def condition(name: str, words: Sequence[str], components: int, dim: int, unknow
 
     option = PREFIX + name
     kind, rest = _kind(words)
-    if kind not in FORMS:
-        raise ConfigError(f"{option} {kind}: no such condition. {did_you_mean(kind, [*FORMS, 'periodic'])}")
-    wanted = components + (kind == "robin")
-    if kind != "dirichlet" and not rest and components == 1 and kind == "neumann":
-        rest = ["0"]
+    if kind not in forms:
+        raise ConfigError(f"{option} {kind}: no such condition here. {did_you_mean(kind, forms)}")
+    placeholders = forms[kind].split()[kind != "dirichlet" :]
+    if placeholders == ["[VALUE]"]:
+        rest = rest or ["0"]
+    vector = placeholders == ["VALUES"]
+    wanted = dim if vector else len(placeholders)
     if len(rest) != wanted:
-        raise ConfigError(f"{option} {' '.join(words)}: expected {_form(kind, components)}.{_quotes(rest, components)}")
+        what = f"{dim} numbers or expressions, one a component" if vector else "with numbers or expressions"
+        quote = " Quote an expression that has spaces." if len(rest) > wanted else ""
+        raise ConfigError(f"{option} {' '.join(words)}: expected {forms[kind]}, {what}.{quote}")
     values = [number_or_expression(option, word, dim) for word in rest]
-    value = values[0] if components == 1 else vector(values[:components])
-    coefficient = values[-1] if kind == "robin" else None
-    shown = rest[0] if components == 1 else f"({', '.join(rest[:components])})"
+    shown = f"({', '.join(rest)})" if vector else rest[0]
+    value = _components(values) if vector else values[0]
+    if kind == "pressure":
+        if callable(value):
+            raise ConfigError(
+                f"{option} {' '.join(words)}: expected a number; pressures that vary are tractions: neumann."
+            )
+        return Boundary(name, "neumann", -value), f"pressure {shown}"
+    coefficient = values[1] if kind == "robin" else None
     equation = {
-        "dirichlet": f"{unknown} = {shown}",
-        "neumann": f"d{unknown}/dn = {shown}" if components == 1 else f"traction {shown}",
-        "robin": f"d{unknown}/dn + {rest[-1]} {unknown} = {shown}",
+        "dirichlet": f"u = {shown}",
+        "neumann": f"traction {shown}" if vector else f"du/dn = {shown}",
+        "robin": f"du/dn + {rest[-1]} u = {shown}",
+        "impedance": f"du/dn - i k u = {shown}",
     }[kind]
     return Boundary(name, kind, value, coefficient), equation
 
 
 def _kind(words: Sequence[str]) -> tuple[Any, list[str]]:
-    """``dirichlet`` goes without saying; a lone word that is no coordinate is meant as a kind."""
+    """``dirichlet`` goes without saying; a first word of letters that is no coordinate is meant as a kind."""
     first = words[0]
     if first.isalpha() and first not in ("x", "y", "z", "t", "pi", "e", "inf", "nan"):
         return first, list(words[1:])
     return "dirichlet", list(words)
-
-
-def _form(kind: str, components: int) -> str:
-    if components == 1:
-        return f"{FORMS[kind]}, with numbers or expressions"
-    values = " ".join("XYZ"[:components])
-    return f"{FORMS[kind].replace('VALUE', values)}: {components} numbers or expressions, one for each component"
-
-
-def _quotes(words: Sequence[str], components: int) -> str:
-    return " (Quote an expression that has spaces.)" if len(words) > components else ""
 
 
 def number_or_expression(option: str, word: str, dim: int) -> Any:
@@ -138,12 +140,10 @@ def number_or_expression(option: str, word: str, dim: int) -> Any:
     return number
 
 
-def vector(values: Sequence[Any]) -> Any:
-    """Components as one tensor, or as one function of points, coordinates first, if any of them is one."""
-    import torch
-
+def _components(values: Sequence[Any]) -> Any:
+    """Components as they are, or as one function of points, coordinates first, if any of them is one."""
     if not any(callable(value) for value in values):
-        return torch.tensor(values, dtype=torch.float64)
+        return tuple(values)
 
     def components(x: Any) -> tuple[Any, ...]:
         return tuple(value(x.movedim(0, -1)) if callable(value) else value for value in values)

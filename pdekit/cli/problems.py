@@ -1,9 +1,11 @@
 """What ``pdekit solve`` can solve: the equations, their options, and what a problem offers once it is made."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pdekit.cli.conditions import SCALAR, VECTOR, WAVE, Forms
 
 __all__ = ["EQUATIONS", "OPTIONS", "Equation", "Option", "Problem", "field_of", "is_array", "only_word"]
 
@@ -14,41 +16,62 @@ class Equation:
 
     Args:
         text: the equation.
-        options: of :data:`OPTIONS` (and source, coefficient) that it takes.
-        unknown: what conditions call the solution.
-        vector: whether the solution has a component an axis.
-        symmetric: whether its matrices are.
+        options: of :data:`OPTIONS` that it takes.
+        forms: of the conditions that it takes.
+        symmetric: whether CG can solve it: its matrices are symmetric and definite.
         on_grids: whether it can be solved without a mesh.
+        rest: the condition where none is given.
     """
 
     text: str
     options: tuple[str, ...]
-    unknown: str = "u"
-    vector: bool = False
+    forms: Forms = field(default_factory=lambda: SCALAR)
     symmetric: bool = True
     on_grids: bool = False
+    rest: str = "u = 0"
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of some equations only.
+    """An option of some equations.
 
     Args:
         help: what it means, with its unit and default.
         metavar: what its values are called.
-        nargs: how many; None for one.
     """
 
     help: str
     metavar: str = "VALUE"
-    nargs: str | None = None
 
 
 EQUATIONS = {
     "poisson": Equation("-laplace u = source", ("source",), on_grids=True),
     "darcy": Equation("-div(coefficient grad u) = source", ("source", "coefficient"), on_grids=True),
+    "helmholtz": Equation(
+        "-div(coefficient grad u) - wavenumber^2 index u = source",
+        ("source", "coefficient", "wavenumber", "index"), forms=WAVE, symmetric=False,
+    ),
+    "advection-diffusion": Equation(
+        "-div(coefficient grad u) + velocity . grad u + reaction u = source",
+        ("source", "coefficient", "velocity", "reaction", "max_peclet"), symmetric=False,
+    ),
+    "elasticity": Equation(
+        "-div sigma(u) = source, a displacement; plane strain in 2-D",
+        ("source", "young", "poisson"), forms=VECTOR, rest="traction 0",
+    ),
+}  # fmt: skip
+FIELD = "a number, an expression of x, y, z, or a .npy array"
+OPTIONS = {
+    "source": Option(f"right-hand side: {FIELD} at the nodes; in elasticity a number a component (0)"),
+    "coefficient": Option(f"{FIELD} at the nodes, for darcy also in the cells; positive (1)"),
+    "wavenumber": Option("2 pi / the wave length, a number", "NUMBER"),
+    "index": Option(f"square of the refractive index: {FIELD} (1)"),
+    "velocity": Option("of the flow: a number or an expression a component"),
+    "reaction": Option("a number, not negative (0)", "NUMBER"),
+    "max_peclet": Option("largest Peclet number of a cell that is not refused (1)", "NUMBER"),
+    "young": Option(f"Young's modulus, in Pa if tractions are: {FIELD} (1)"),
+    "poisson": Option("Poisson's ratio, a number (0.3)", "NUMBER"),
 }
-OPTIONS: dict[str, Option] = {}
 
 
 class Problem(ABC):
@@ -65,9 +88,9 @@ class Problem(ABC):
         self.inputs = inputs
         self.given = given
 
-    def summary(self) -> list[str]:
-        """Lines on the domain and the conditions, shown first."""
-        return []
+    def report(self, samples: Any) -> list[str]:
+        """Lines on the domain, the conditions and the solution."""
+        return [str(samples)]
 
     def notes(self, samples: Any) -> list[str]:
         """What was done to the problem that the user should know."""

@@ -24,9 +24,9 @@ DESCRIPTION = """Solve one problem and say how well.
 {equations}
 
 With --mesh the domain comes from a file, which also names the parts of its boundary (physical groups of Gmsh). What is
-not given is 0 (--source) or 1 (--coefficient). Without --mesh, poisson and darcy are solved on a grid on the unit box:
-with the shape of the array given (axis 0 is x, axis 1 is y, axis 2 is z; its ends are stored), whose sides are named
-left, right (x), bottom, top (y), back, front (z); without an array a random problem is drawn.
+not given is 0 (--source) or 1 (--coefficient and other material). Without --mesh, poisson and darcy are solved on a
+grid on the unit box: with the shape of the array given (axis 0 is x, axis 1 is y, axis 2 is z; its ends are stored),
+whose sides are left, right (x), bottom, top (y), back, front (z); without an array a random problem is drawn.
 
   --boundary.NAME VALUE                      u = VALUE
   --boundary.NAME neumann VALUE              du/dn = VALUE
@@ -35,8 +35,14 @@ left, right (x), bottom, top (y), back, front (z); without an array a random pro
 
 NAME is a part of the boundary, or all for every part without a condition of its own; these have u = 0 otherwise. A
 VALUE is a number or an expression of x, y, z in quotes: + - * / **, sin, cos, tan, exp, log, sqrt, abs, sinh, cosh,
-tanh, minimum(a, b), maximum(a, b), where(x < 0.5, a, b), pi, e."""
+tanh, minimum(a, b), maximum(a, b), where(x < 0.5, a, b), pi, e.
+
+helmholtz also has impedance [VALUE], du/dn - i wavenumber u = VALUE: waves go out. In elasticity a displacement and a
+traction (neumann) take one VALUE for each component, pressure VALUE pushes inward, and parts without a condition are
+free."""
 EXAMPLES = """  pdekit solve poisson --mesh part.msh --boundary.wall 0 --boundary.inlet "x*(1-x)" --out part.vtu
+  pdekit solve elasticity --mesh bracket.msh --boundary.holes 0 0 --boundary.load neumann 0 -1e6 --young 210e9
+  pdekit solve helmholtz --mesh room.msh --wavenumber 20 --source "exp(-100*(x**2+y**2))" --boundary.all impedance
   pdekit solve darcy --coefficient my_field.npy --out solution.h5 --plot solution.png
   pdekit solve darcy --resolution 128 --seed 7 --plot solution.png
   pdekit solve poisson --source f.npy --boundary.left neumann 0 --boundary.right 1.5
@@ -51,12 +57,10 @@ def parser() -> ArgumentParser:
     p.add_argument("--refine", type=int, default=0, metavar="N", help="refine the mesh N times before solving (0)")
     p.add_argument("--repair", nargs="+", choices=REPAIRS, default=[], help="allow these changes to a faulty mesh")
     p.add_argument("--element", choices=("P1", "P2", "Q1", "Q2"), help="on a mesh; P1 or Q1, as the cells are")
-    given = "a number, an expression of x, y, z, or a .npy array"
-    p.add_argument("--source", nargs="+", metavar="VALUE", help=f"right-hand side: {given} (at the nodes)")
-    p.add_argument("--coefficient", nargs="+", metavar="VALUE", help=f"darcy: {given} (or in the cells)")
     for name, option in OPTIONS.items():
         takers = ", ".join(key for key, equation in EQUATIONS.items() if name in equation.options)
-        p.add_argument(f"--{name}", nargs=option.nargs, metavar=option.metavar, help=f"{takers}: {option.help}")
+        takers = "" if name == "source" else f"{takers}: "
+        p.add_argument(f"--{name}", nargs="+", metavar=option.metavar, help=takers + option.help)
     p.add_argument("--resolution", type=int, help="points a side of a grid without an array (128)")
     p.add_argument("--dimension", type=int, choices=(1, 2, 3), help="of a grid without an array (2)")
     p.add_argument("--seed", type=int, help="of a random problem on a grid (0)")
@@ -104,7 +108,7 @@ def run(arguments: Namespace) -> int:
     except NotConverged as error:  # without its last line, which is advice for Python
         raise PdekitError(str(error).rpartition("\n")[0]) from error
     iterations = int(samples.certificate.iterations[0])
-    for line in (*problem.summary(), samples, f"  {iterations} iterations, {time.perf_counter() - began:.3g} s"):
+    for line in (*problem.report(samples), f"  {iterations} iterations, {time.perf_counter() - began:.3g} s"):
         print(line)
     for note in problem.notes(samples):
         print(f"  note: {note}")
@@ -133,7 +137,7 @@ def _check_options(arguments: Namespace) -> None:
 
     name = arguments.family
     taken = EQUATIONS[name].options
-    for option in ("source", "coefficient", *OPTIONS):
+    for option in OPTIONS:
         if arguments[option] is not None and option not in taken:
             takers = [key for key, equation in EQUATIONS.items() if option in equation.options]
             raise ConfigError(

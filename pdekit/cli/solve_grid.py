@@ -4,7 +4,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from pdekit.cli.conditions import condition
+from pdekit.cli.conditions import SCALAR, condition
 from pdekit.cli.parsing import read_array
 from pdekit.cli.problems import EQUATIONS, Problem, field_of, is_array, only_word
 
@@ -40,7 +40,7 @@ def problem(arguments: Namespace) -> GridProblem:
     words = {key: only_word(f"--{key}", arguments[key]) for key in ("source", "coefficient") if arguments[key]}
     grid = _grid(arguments, words)
     boundaries = [
-        condition(side, given, 1, grid.dim)[0] for side, given in arguments.conditions if given != ["periodic"]
+        condition(side, given, SCALAR, grid.dim)[0] for side, given in arguments.conditions if given != ["periodic"]
     ]
     points = grid.points()
     found = {key: field_of(f"--{key}", word, points) for key, word in words.items()}

@@ -7,8 +7,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from pdekit.cli.conditions import condition
-from pdekit.cli.problems import EQUATIONS, Equation, Problem, field_of, is_array, only_word
+from pdekit.cli.conditions import condition, number_or_expression
+from pdekit.cli.problems import EQUATIONS, Problem, field_of, is_array, only_word
 
 __all__ = ["problem"]
 
@@ -33,8 +33,8 @@ class MeshProblem(Problem):
         self.equations = equations
         self.rest = rest
 
-    def summary(self) -> list[str]:
-        """The mesh, and the condition on each part of its boundary."""
+    def report(self, samples: Any) -> list[str]:
+        """The mesh, the condition on each part of its boundary, and the solution."""
         mesh = self.family.place
         space = self.family.on_mesh.space
         head = f"{self.title}: {mesh.n_nodes:,} nodes, {mesh.n_cells:,} {mesh.cell_kind.plural}, {space.element}"
@@ -46,7 +46,11 @@ class MeshProblem(Problem):
             others = ", ".join(name for name in mesh.boundaries if name not in taken)
             rows.append(("the rest", self.rest, len(left), f" ({others})" if others else ""))
         width = max(len(name) for name, *_ in rows)
-        return lines + [f"  {name:{width}}  {text}, {count:,} facets{names}" for name, text, count, names in rows]
+        lines += [f"  {name:{width}}  {text}, {count:,} facets{names}" for name, text, count, names in rows]
+        lines += str(samples).splitlines()[1:]
+        for name, values in self._derived(samples).items():
+            lines.insert(-1, f"  output {name}: {float(values.min()):.4g} .. {float(values.max()):.4g}")
+        return lines
 
     def notes(self, samples: Any) -> list[str]:
         """What was done to the problem that the user should know."""
@@ -86,7 +90,12 @@ class MeshProblem(Problem):
             if values.ndim:
                 whole = len(values) in (mesh.n_nodes, mesh.n_cells)
                 found[name] = values if whole else values[: mesh.n_nodes]
-        return found
+        return found | self._derived(samples)
+
+    def _derived(self, samples: Any) -> dict[str, Any]:
+        """What follows from the solution: stresses of an elastic body, in the cells."""
+        von_mises = getattr(self.family, "von_mises", None)
+        return {} if von_mises is None else {"von_mises": von_mises(samples)[0]}
 
 
 def problem(arguments: Namespace) -> MeshProblem:
@@ -97,6 +106,7 @@ def problem(arguments: Namespace) -> MeshProblem:
     """
     from pdekit import fem
     from pdekit.core.errors import ConfigError, did_you_mean
+    from pdekit.domain import Boundary
 
     equation = EQUATIONS[arguments.family]
     mesh, carry = _mesh(arguments)
@@ -107,21 +117,18 @@ def problem(arguments: Namespace) -> MeshProblem:
             raise ConfigError(f"--boundary.{name}: {_no_such_part(name, arguments.mesh, mesh, did_you_mean)}")
         if words == ["periodic"]:
             raise ConfigError(f"--boundary.{name} periodic: only the sides of a grid can be.")
-        components = mesh.dim if equation.vector else 1
-        boundary, texts[name] = condition(name, words, components, mesh.dim, equation.unknown)
+        boundary, texts[name] = condition(name, words, equation.forms, mesh.dim)
         boundaries.append(boundary)
+    if "all" not in texts and arguments.family == "elasticity":
+        boundaries.append(Boundary("all", "neumann", 0.0))
     element = getattr(fem, arguments.element)() if arguments.element else None
     values = _Values(arguments, mesh, carry)
     family, inputs = BUILDERS[arguments.family](mesh, tuple(boundaries), element, values)
-    rest = texts.get("all", _default(equation))
+    rest = texts.get("all", equation.rest)
     title = f"{arguments.family} on {Path(arguments.mesh).name}"
     if arguments.refine:
         title += f", refined {arguments.refine} time{'s' * (arguments.refine > 1)}"
     return MeshProblem(family, inputs, values.given, title, texts, rest)
-
-
-def _default(equation: Equation) -> str:
-    return f"{equation.unknown} = 0"
 
 
 def _no_such_part(name: str, file: str, mesh: Any, did_you_mean: Callable[[str, Any], str]) -> str:
@@ -162,7 +169,7 @@ def _mesh(arguments: Namespace) -> tuple[Any, Callable[[Any], Any]]:
 
 
 class _Values:
-    """Reads options as fields on the mesh, and remembers how they were given."""
+    """Reads options as numbers and fields on the mesh, and remembers what the inputs were made from."""
 
     def __init__(self, arguments: Namespace, mesh: Any, carry: Callable[[Any], Any]):
         self.arguments = arguments
@@ -170,30 +177,126 @@ class _Values:
         self.carry = carry
         self.given: dict[str, Any] = {}
 
-    def nodal(self, name: str, default: float) -> Any:
-        """``(nodes,)``; of a file also ``(cells,)``, if it has as many numbers as there are cells."""
+    def field(self, name: str, default: float, at_cells: bool = False) -> Any:
+        """``(nodes,)``, or of a file ``(cells,)`` if the equation takes that.
+
+        Raises:
+            ConfigError: another shape, or what is neither a number, nor an expression, nor a file.
+        """
+        from pdekit.core.errors import ConfigError
+
         words = self.arguments[name]
-        word = only_word(f"--{name}", words) if words else f"{default:g}"
+        if not words:
+            return self.mesh.points.new_full((self.mesh.n_nodes,), default)
+        word = only_word(f"--{name}", words)
         values, self.given[name] = field_of(f"--{name}", word, self.mesh.points)
-        return self.carry(values) if is_array(word) else values
+        if not is_array(word):
+            return values
+        values, shape = self.carry(values), tuple(values.shape)
+        expected = [(self.mesh.n_nodes,), (self.mesh.n_cells,)][: 1 + at_cells]
+        if shape not in expected:
+            places = " or ".join(
+                f"{size} at the {what}" for size, what in zip(expected, ("nodes", "cells"), strict=False)
+            )
+            raise ConfigError(f"--{name} {word} has the shape {shape}; expected {places} of the mesh.")
+        return values
+
+    def number(self, name: str, default: float | None) -> float:
+        """One number.
+
+        Raises:
+            ConfigError: it is missing, or is none.
+        """
+        from pdekit.core.errors import ConfigError
+
+        words = self.arguments[name]
+        if not words and default is not None:
+            return default
+        value = number_or_expression(f"--{name}", only_word(f"--{name}", words), self.mesh.dim) if words else None
+        if not isinstance(value, float):
+            raise ConfigError(f"--{name} {' '.join(words or ['is missing'])}: expected one number.")
+        return value
+
+    def components(self, name: str, default: float | None) -> tuple[Any, ...]:
+        """A number or the text of an expression for each component.
+
+        Raises:
+            ConfigError: another number of words, or one that is neither.
+        """
+        from pdekit.core.errors import ConfigError
+
+        dim, words = self.mesh.dim, self.arguments[name]
+        if not words and default is not None:
+            return (default,) * dim
+        if not words or len(words) != dim:
+            given = " ".join(word.strip() for word in words or ["is missing"])
+            raise ConfigError(f"--{name} {given}: expected {dim} values, one for each component.")
+        values = [number_or_expression(f"--{name}", word.strip(), dim) for word in words]
+        return tuple(value.text if callable(value) else value for value in values)
 
 
-def _poisson(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> tuple[Any, Any]:
+Made = tuple[Any, Any]
+"""A family and a batch of one."""
+
+
+def _poisson(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
     from pdekit.families import Poisson
     from pdekit.fields import Constant
 
     family = Poisson(mesh, Constant(0.0), boundaries, element)
-    return family, family.inputs_from(values.nodal("source", 0.0))
+    return family, family.inputs_from(values.field("source", 0.0))
 
 
-def _darcy(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> tuple[Any, Any]:
+def _darcy(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
     from pdekit.families import Darcy
     from pdekit.fields import Constant
 
-    coefficient = values.nodal("coefficient", 1.0)
-    at = "cells" if len(coefficient) == mesh.n_cells else "nodes"
+    coefficient = values.field("coefficient", 1.0, at_cells=True)
+    at = "nodes" if len(coefficient) == mesh.n_nodes else "cells"
     family = Darcy(mesh, Constant(1.0), Constant(0.0), boundaries, element=element, coefficient_at=at)
-    return family, family.inputs_from(coefficient, values.nodal("source", 0.0))
+    return family, family.inputs_from(coefficient, values.field("source", 0.0))
 
 
-BUILDERS: dict[str, Callable[..., tuple[Any, Any]]] = {"poisson": _poisson, "darcy": _darcy}
+def _helmholtz(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
+    from pdekit.families import Helmholtz
+    from pdekit.fields import Constant
+
+    k, one = values.number("wavenumber", None), Constant(1.0)
+    family = Helmholtz(mesh, k, one, one, one, boundaries=boundaries, element=element)
+    fields = {"index": 1.0, "source": 0.0, "coefficient": 1.0}
+    return family, family.inputs_from({name: values.field(name, default) for name, default in fields.items()})
+
+
+def _advection_diffusion(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
+    from pdekit.families import AdvectionDiffusion
+    from pdekit.fields import Constant
+
+    family = AdvectionDiffusion(
+        mesh, values.components("velocity", None), Constant(1.0), Constant(1.0), boundaries=boundaries, element=element,
+        reaction=values.number("reaction", 0.0), max_peclet=values.number("max_peclet", 1.0),
+    )  # fmt: skip
+    return family, family.inputs_from(
+        {"source": values.field("source", 0.0), "coefficient": values.field("coefficient", 1.0)}
+    )
+
+
+def _elasticity(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
+    from pdekit.core.errors import ConfigError
+    from pdekit.families import Elasticity
+    from pdekit.fields import Constant
+
+    force = values.components("source", 0.0)
+    if any(isinstance(part, str) for part in force):
+        raise ConfigError(f"--source {' '.join(map(str, force))}: expected numbers, the same everywhere.")
+    poisson = values.number("poisson", 0.3)
+    family = Elasticity(mesh, Constant(1.0), poisson, force, boundaries=boundaries, element=element)
+    return family, family.inputs_from({"young": values.field("young", 1.0)})
+
+
+BUILDERS: dict[str, Callable[..., Made]] = {
+    "poisson": _poisson,
+    "darcy": _darcy,
+    "helmholtz": _helmholtz,
+    "advection-diffusion": _advection_diffusion,
+    "elasticity": _elasticity,
+}
