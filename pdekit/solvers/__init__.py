@@ -9,6 +9,7 @@ from pdekit.solvers.krylov.flexible_cg import FlexibleCG
 from pdekit.solvers.krylov.gmres import GMRES
 from pdekit.solvers.krylov.minres import MINRES
 from pdekit.solvers.method import Method, Outcome, Prepared
+from pdekit.solvers.newton import NewtonSolution, newton
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.dense import DenseMatrix
@@ -52,6 +53,7 @@ __all__ = [
     "LinearSystem",
     "Method",
     "Multigrid",
+    "NewtonSolution",
     "NotConverged",
     "Outcome",
     "Preconditioner",
@@ -62,5 +64,6 @@ __all__ = [
     "Stencil",
     "Tag",
     "diffusion",
+    "newton",
     "solve",
 ]

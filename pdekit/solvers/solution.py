@@ -49,6 +49,22 @@ class Reason(enum.Enum):
         "the preconditioner is not positive definite, which MINRES needs whatever the matrix is; use none, one that "
         "was made from a definite part of the matrix, or GMRES(), which takes any"
     )
+    MAX_STEPS = (
+        "the limit of Newton steps was reached: it is too low, the first guess is too far from a solution, or the "
+        "Jacobian is not quite the derivative of the residual, which makes progress slow"
+    )
+    LINE_SEARCH = (
+        "no step along the Newton direction made the residual smaller: the Jacobian is not the derivative of the "
+        "residual, the residual has a kink or a minimum that is no root, or rounding is reached"
+    )
+    SINGULAR_JACOBIAN = (
+        "the Jacobian is singular at the last iterate: two solutions meet there, an unknown has no influence, or a "
+        "boundary condition is missing"
+    )
+    LINEAR_SOLVE = (
+        "the linear system of a Newton step could not be solved: the method does not fit the Jacobian (CG needs a "
+        "definite one), or its limit is too low; Direct() or GMRES() may do"
+    )
 
     def __str__(self) -> str:
         return self.value
