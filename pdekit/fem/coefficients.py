@@ -141,7 +141,8 @@ class Coefficient:
             check_finite(f"The coefficient {self.name}, at the points,", values)
             return Quantity(values, rank)
         if self.values is None:
-            return Quantity(torch.as_tensor(self.constant, device=patch.device), 0)
+            kind = torch.complex128 if isinstance(self.constant, complex) else torch.float64
+            return Quantity(torch.as_tensor(self.constant, dtype=kind, device=patch.device), 0)
         at = len(self.batch_shape)
         if self.layout == "uniform":
             return Quantity(self.values.reshape(*self.batch_shape, 1, 1, 1, 1, *self.values.shape[at:]), self.rank)

@@ -177,7 +177,9 @@ def _as_quantity(operand: Any, what: str) -> Quantity:
     if isinstance(operand, Quantity):
         return operand
     if isinstance(operand, Tensor | int | float | complex):
-        return Quantity(torch.as_tensor(operand), _rank(operand))
+        if not isinstance(operand, Tensor):
+            operand = torch.tensor(operand, dtype=torch.complex128 if isinstance(operand, complex) else torch.float64)
+        return Quantity(operand, _rank(operand))
     raise InputError(f"{what} was given a {type(operand).__name__}; expected values such as u.grad or a coefficient.")
 
 
