@@ -181,7 +181,8 @@ def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, An
                 raise InputError(said.getvalue())
         os.replace(partial, path)
     except (Exception, SystemExit) as error:
-        raise InputError(f"{path} could not be written: {' '.join(str(error).split())[:200]}") from error
+        complaint = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} could not be written: {complaint[:200]}") from error
     finally:
         partial.unlink(missing_ok=True)
 
