@@ -11,9 +11,16 @@ if TYPE_CHECKING:
     from pdekit.domain import Boundary, Grid
     from pdekit.samples import Certificate, Inputs, Samples, Source
     from pdekit.solvers import (
+        AMG,
         CG,
+        CSR,
+        GMRES,
+        IC0,
+        MINRES,
         Auto,
+        BiCGStab,
         Direct,
+        FlexibleCG,
         Jacobi,
         LinearSystem,
         Multigrid,
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
         Solution,
         Spectral,
         Stencil,
+        newton,
         solve,
     )
     from pdekit.stream import Stream, generate
@@ -30,21 +38,31 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Grid": "domain",
+    "Mesh": "domain",
+    "shapes": "domain",
     "Boundary": "domain",
     "Certificate": "samples",
     "Inputs": "samples",
     "Samples": "samples",
     "Source": "samples",
+    "AMG": "solvers",
     "Auto": "solvers",
+    "BiCGStab": "solvers",
     "CG": "solvers",
+    "CSR": "solvers",
     "Direct": "solvers",
+    "FlexibleCG": "solvers",
+    "GMRES": "solvers",
+    "IC0": "solvers",
     "Jacobi": "solvers",
     "LinearSystem": "solvers",
+    "MINRES": "solvers",
     "Multigrid": "solvers",
     "NotConverged": "solvers",
     "Solution": "solvers",
     "Spectral": "solvers",
     "Stencil": "solvers",
+    "newton": "solvers",
     "solve": "solvers",
     "Stream": "stream",
     "generate": "stream",
@@ -54,8 +72,9 @@ _HOMES = {
 _PACKAGES = ("families", "fem", "fields", "nn", "plot")
 
 __all__ = [  # noqa: RUF022 - grouped as a reader meets them
-    "Grid", "Boundary", "families", "fem", "fields", "nn", "plot",
-    "solve", "Solution", "NotConverged", "Auto", "CG", "Direct", "Spectral", "Jacobi", "Multigrid", "Stencil",
+    "Grid", "Mesh", "shapes", "Boundary", "families", "fem", "fields", "nn", "plot", "solvers",
+    "solve", "newton", "Solution", "NotConverged", "Auto", "Direct", "Spectral",
+    "CG", "FlexibleCG", "MINRES", "GMRES", "BiCGStab", "Jacobi", "IC0", "AMG", "Multigrid", "CSR", "Stencil",
     "LinearSystem", "Source", "Inputs", "Samples", "Certificate", "Stream", "generate", "Surrogate", "load",
 ]  # fmt: skip
 

@@ -5,6 +5,7 @@ __all__ = ["BENCHMARKS"]
 BENCHMARKS = {
     "generation": "pdekit.bench.generation",
     "multigrid": "pdekit.bench.multigrid",
+    "fem": "pdekit.bench.fem",
     "fno-step": "pdekit.bench.fno_step",
 }
 """Names on the command line and the modules that define them as ``BENCHMARK``."""
