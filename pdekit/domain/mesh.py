@@ -2,9 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +17,10 @@ from pdekit.domain.mesh_checks import (
     as_numbers,
     check_cells,
     check_facets,
-    check_names,
     check_nodes,
     check_orientation,
 )
+from pdekit.domain.mesh_names import check_names, facets_where
 from pdekit.domain.mesh_volumes import cell_volumes, nodal_weights
 from pdekit.domain.topology import KINDS, CellKind, Entities, KindName, find_entities, unique_entities
 
@@ -95,9 +94,8 @@ class Mesh:
 
     def _name(self, boundaries: Numbers, regions: Numbers) -> None:
         count = len(self._facets.nodes) if boundaries else 0
-        named = check_names("boundary", boundaries, count, "facet")
-        zones = check_names("region", regions, self.n_cells, "cell")
-        self.__dict__.update(boundaries=_frozen(named), regions=_frozen(zones))
+        self.__dict__["boundaries"] = check_names("boundary", boundaries, count, "facet")
+        self.__dict__["regions"] = check_names("region", regions, self.n_cells, "cell")
 
     def __setattr__(self, name: str, value: object):
         raise AttributeError(
@@ -256,23 +254,8 @@ class Mesh:
         Raises:
             InputError: an answer of another shape, or no facet for which it is true.
         """
-        candidates = self._boundary_facets
-        corners = self.points[self.facets[candidates]]
-        inside = torch.ones(len(candidates), dtype=torch.bool)
-        for points in (corners.mean(dim=1), *corners.unbind(dim=1)):
-            mask = torch.as_tensor(where(points))
-            if mask.shape != inside.shape:
-                raise InputError(
-                    f"where answered with the shape {tuple(mask.shape)} for points {tuple(points.shape)}; "
-                    f"expected ({len(points)},): index coordinates as x[..., 0]."
-                )
-            inside &= mask.to(torch.bool)
-        if not inside.any():
-            raise InputError(
-                f"No boundary facet lies where the boundary {name!r} is wanted. Compare coordinates with a tolerance "
-                f"(the boundary reaches from {corners.amin((0, 1)).tolist()} to {corners.amax((0, 1)).tolist()})."
-            )
-        return self.with_names({**self.boundaries, name: candidates[inside]}, self.regions)
+        chosen = facets_where(self.points, self.facets, self._boundary_facets, name, where)
+        return self.with_names({**self.boundaries, name: chosen}, self.regions)
 
     def with_names(self, boundaries: Numbers, regions: Numbers | None = None) -> "Mesh":
         """The same mesh with other boundaries (and regions, unless None), by facet (and cell) numbers.
@@ -375,23 +358,35 @@ class Mesh:
             straighten=straighten, unnamed=unnamed,
         )  # fmt: skip
 
-    def write(self, path: str | os.PathLike[str], fields: Mapping[str, Any] | None = None) -> None:
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        fields: Mapping[str, Any] | None = None,
+        times: Sequence[float] | None = None,
+    ) -> None:
         """Write the mesh, and values at its nodes or cells, in the format of the extension.
 
         VTU (for ParaView), VTK, XDMF and MSH keep the names of boundaries and regions. Facets with a name are written
-        as cells of their own, where ``boundary:name`` is 1.
+        as cells of their own, where ``boundary:name`` is 1. PVD is the index of a time series for ParaView.
 
         Args:
             path: of the file, which is replaced.
-            fields: values ``(nodes,)`` or ``(cells,)`` by name, components last.
+            fields: values ``(nodes,)`` or ``(cells,)`` by name, components last; for PVD ``(times, nodes)`` and so on.
+            times: for PVD, whose VTU files, one a time, go into a folder of its name.
 
         Raises:
             InputError: an unknown extension, or values of another shape.
+
+        Example:
+            >>> mesh = pk.domain.Disk(refinements=2).mesh()
+            >>> mesh.write("heat.pvd", {"u": torch.zeros(2, mesh.n_nodes)}, times=[0.0, 0.1])
+            >>> mesh.write("disk.vtu", {"u": torch.zeros(mesh.n_nodes)})
+            >>> Mesh.read("disk.vtu")
+            Mesh(41 nodes, 64 triangles, boundaries: boundary 16)
         """
-        from pdekit.domain.mesh_files import write_mesh
+        from pdekit.domain.mesh_files import write_mesh, write_series
 
-        write_mesh(self, path, fields or {})
-
-
-def _frozen(named: dict[str, npt.NDArray[np.int64]]) -> Mapping[str, Tensor]:
-    return MappingProxyType({name: torch.from_numpy(numbers) for name, numbers in named.items()})
+        if times is None:
+            write_mesh(self, path, fields or {})
+        else:
+            write_series(self, path, fields or {}, times)

@@ -1,7 +1,5 @@
 """What makes a mesh unusable, found before anything is computed on it; every message names the elements."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
@@ -13,7 +11,6 @@ __all__ = [
     "as_numbers",
     "check_cells",
     "check_facets",
-    "check_names",
     "check_nodes",
     "check_orientation",
     "corner_jacobians",
@@ -256,28 +253,3 @@ def _same_side(facets: Entities, cells: IntArray, kind: CellKind) -> IntArray:
     for turn in range(1 if width == 2 else width):
         same |= (first == np.roll(second, turn, axis=1)).all(axis=1)
     return shared[same]
-
-
-def check_names(
-    kind: str, given: Mapping[str, npt.ArrayLike], count: int, what: str
-) -> dict[str, npt.NDArray[np.int64]]:
-    """Named numbers, sorted and distinct; refuses numbers that do not exist and names that mean something else."""
-    out = {}
-    for name, numbers in given.items():
-        array = np.asarray(numbers)
-        if array.size == 0:
-            array = array.astype(np.int64)
-        if array.ndim != 1 or array.dtype.kind not in "iu":
-            raise InputError(f"The {kind} {name!r} is {array.dtype} of shape {array.shape}; expected {what} numbers.")
-        if not isinstance(name, str) or not name:
-            raise InputError(f"A {kind} is named {name!r}; expected a word.")
-        if name == "all":
-            raise InputError(f'A {kind} cannot be named "all": that word stands for the whole of it.')
-        bad = array[(array < 0) | (array >= count)]
-        if len(bad):
-            raise InputError(
-                f"The {kind} {name!r} names the {what}s {listing(bad)}, which do not exist; expected numbers from 0 to "
-                f"{count - 1}."
-            )
-        out[name] = np.unique(array).astype(np.int64)
-    return out

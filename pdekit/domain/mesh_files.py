@@ -162,6 +162,8 @@ def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, An
     """See :meth:`Mesh.write`."""
     path = Path(path)
     suffix = path.suffix.lower()
+    if suffix == ".pvd":
+        raise InputError(f"{path.name} is an index of times; expected times=, or the extension .vtu for one time.")
     if suffix not in meshio.extension_to_filetypes or suffix in (".gz", ""):
         known = did_you_mean(suffix, meshio.extension_to_filetypes)
         raise InputError(f"{path.name} has the extension {suffix!r}, which names no mesh format. {known}")
@@ -229,27 +231,11 @@ def _sorted_fields(mesh: Mesh, fields: Mapping[str, Any]) -> tuple[dict[str, np.
     return at_nodes, at_cells
 
 
-def write_series(path: str | os.PathLike[str], mesh: Mesh, times: Sequence[float], fields: Mapping[str, Any]) -> None:
-    """Write a time series for ParaView: a ``.pvd`` index and one VTU a time in a folder beside it.
-
-    Args:
-        path: of the index, ``name.pvd``; the folder is ``name``.
-        mesh: the same at all times.
-        times: one number a step.
-        fields: values ``(times, nodes)`` or ``(times, cells)`` by name, components last.
-
-    Raises:
-        InputError: another extension, or fields of another shape.
-
-    Example:
-        >>> mesh = pk.domain.Disk(refinements=2).mesh()
-        >>> write_series("heat.pvd", mesh, [0.0, 0.1], {"u": torch.zeros(2, mesh.n_nodes)})
-        >>> sorted(p.name for p in Path("heat").iterdir())
-        ['00000.vtu', '00001.vtu']
-    """
+def write_series(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, Any], times: Sequence[float]) -> None:
+    """See :meth:`Mesh.write`."""
     path = Path(path)
     if path.suffix.lower() != ".pvd":
-        raise InputError(f"{path.name} has the extension {path.suffix!r}; expected .pvd.")
+        raise InputError(f"{path.name} has the extension {path.suffix!r}, which holds no times; expected .pvd.")
     for name, values in fields.items():
         if len(values) != len(times):
             raise InputError(f"The field {name!r} has {len(values)} steps; expected {len(times)}, one for each time.")

@@ -15,7 +15,6 @@ import torch
 import pdekit
 from pdekit.core import InputError
 from pdekit.domain import Annulus, Ball, Box, Disk, Interval, Mesh, Rectangle
-from pdekit.domain.mesh_files import write_series
 
 DATA = Path(pdekit.__file__).parents[1] / "examples" / "data"
 SHAPES = {
@@ -49,11 +48,11 @@ def same_names(one: Mesh, other: Mesh) -> bool:
     return places(one) == places(other)
 
 
-@pytest.mark.parametrize("suffix", [".vtu", ".msh", ".vtk", ".xdmf"])
-@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize(
+    ("kind", "suffix"),  # meshio does not read back vertices that it writes to XDMF
+    [(k, s) for k in SHAPES for s in (".vtu", ".msh", ".vtk", ".xdmf") if (k, s) != ("line", ".xdmf")],
+)
 def test_names_survive_a_round_trip(kind, suffix, tmp_path):
-    if (kind, suffix) == ("line", ".xdmf"):
-        pytest.skip("meshio does not read back the vertices that it writes")
     mesh = SHAPES[kind].mesh()
     first = next(iter(mesh.boundaries))
     overlapping = {**mesh.boundaries, "every_side": mesh.boundary("all")}
@@ -123,16 +122,18 @@ def test_fields_of_an_msh_file_are_views_of_gmsh(tmp_path):
 def test_a_series_for_paraview(tmp_path):
     mesh = SHAPES["quad"].mesh()
     u = torch.rand(3, mesh.n_nodes, dtype=torch.float64)
-    write_series(tmp_path / "a & b.pvd", mesh, [0, 0.5, 1e-17], {"u": u})
+    mesh.write(tmp_path / "a & b.pvd", {"u": u}, times=[0, 0.5, 1e-17])
     entries = ElementTree.parse(tmp_path / "a & b.pvd").getroot().findall("Collection/DataSet")
     assert [float(entry.attrib["timestep"]) for entry in entries] == [0.0, 0.5, 1e-17]
     for step, entry in enumerate(entries):
         found = meshio.read(tmp_path / entry.attrib["file"])
         np.testing.assert_array_equal(found.point_data["u"], u[step])
-    with pytest.raises(InputError, match=r"extension '.vtu'; expected .pvd"):
-        write_series(tmp_path / "a.vtu", mesh, [0], {})
+    with pytest.raises(InputError, match=r"extension '.vtu', which holds no times; expected .pvd"):
+        mesh.write(tmp_path / "a.vtu", times=[0])
+    with pytest.raises(InputError, match="index of times; expected times="):
+        mesh.write(tmp_path / "a.pvd")
     with pytest.raises(InputError, match="has 3 steps; expected 2"):
-        write_series(tmp_path / "a.pvd", mesh, [0, 1], {"u": u})
+        mesh.write(tmp_path / "a.pvd", {"u": u}, times=[0, 1])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""Named parts of a mesh: numbers of facets or cells by name."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+from pdekit.domain.mesh_checks import listing
+
+__all__ = ["check_names", "facets_where"]
+
+
+def check_names(kind: str, given: Mapping[str, Any], count: int, what: str) -> Mapping[str, Tensor]:
+    """Named numbers, sorted and distinct; refuses numbers that do not exist and names that mean something else.
+
+    Args:
+        kind: ``boundary`` or ``region``, for messages.
+        given: numbers by name.
+        count: of the facets or cells.
+        what: ``facet`` or ``cell``, for messages.
+    """
+    out = {}
+    for name, numbers in given.items():
+        array = np.asarray(numbers)
+        if array.size == 0:
+            array = array.astype(np.int64)
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise InputError(f"The {kind} {name!r} is {array.dtype} of shape {array.shape}; expected {what} numbers.")
+        if not isinstance(name, str) or not name:
+            raise InputError(f"A {kind} is named {name!r}; expected a word.")
+        if name == "all":
+            raise InputError(f'A {kind} cannot be named "all": that word stands for the whole of it.')
+        bad = array[(array < 0) | (array >= count)]
+        if len(bad):
+            raise InputError(
+                f"The {kind} {name!r} names the {what}s {listing(bad)}, which do not exist; expected numbers from 0 to "
+                f"{count - 1}."
+            )
+        out[name] = torch.from_numpy(np.unique(array).astype(np.int64))
+    return MappingProxyType(out)
+
+
+def facets_where(
+    points: Tensor, facets: Tensor, candidates: Tensor, name: str, where: Callable[[Tensor], Tensor]
+) -> Int64[Tensor, " m"]:
+    """Those of some facets whose vertices and midpoint are all where a function of the points says.
+
+    Args:
+        points: ``(nodes, dim)``.
+        facets: ``(facets, k)`` nodes of all facets.
+        candidates: numbers of the facets to choose from.
+        name: of the boundary that is wanted, for messages.
+        where: of points ``(m, dim)``, true or false for each.
+
+    Raises:
+        InputError: an answer of another shape, or no facet for which it is true.
+    """
+    corners = points[facets[candidates]]
+    inside = torch.ones(len(candidates), dtype=torch.bool)
+    for place in (corners.mean(dim=1), *corners.unbind(dim=1)):
+        mask = torch.as_tensor(where(place))
+        if mask.shape != inside.shape:
+            raise InputError(
+                f"where answered with the shape {tuple(mask.shape)} for points {tuple(place.shape)}; "
+                f"expected ({len(place)},): index coordinates as x[..., 0]."
+            )
+        inside &= mask.to(torch.bool)
+    if not inside.any():
+        raise InputError(
+            f"No boundary facet lies where the boundary {name!r} is wanted. Compare coordinates with a tolerance "
+            f"(the boundary reaches from {corners.amin((0, 1)).tolist()} to {corners.amax((0, 1)).tolist()})."
+        )
+    return candidates[inside]
