@@ -6,7 +6,18 @@ from pdekit.families.darcy import Darcy
 from pdekit.families.elasticity import Elasticity
 from pdekit.families.helmholtz import Helmholtz
 from pdekit.families.mesh_family import MeshFamily
+from pdekit.families.nonlinear_diffusion import NonlinearDiffusion
 from pdekit.families.poisson import Poisson
 from pdekit.families.residual import Residual
 
-__all__ = ["AdvectionDiffusion", "Darcy", "Elasticity", "Family", "Helmholtz", "MeshFamily", "Poisson", "Residual"]
+__all__ = [
+    "AdvectionDiffusion",
+    "Darcy",
+    "Elasticity",
+    "Family",
+    "Helmholtz",
+    "MeshFamily",
+    "NonlinearDiffusion",
+    "Poisson",
+    "Residual",
+]

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class Family(Source):
     field behind each input (:meth:`random_fields`), the equations (:meth:`equations`) and their :meth:`residual`.
     """
 
+    linear: ClassVar[bool] = True
+    """Whether :meth:`system` is all there is to solve, rather than the first step towards it."""
     domain: Domain
 
     @cached_property
@@ -165,7 +167,11 @@ class Family(Source):
         self, grids_only: Mapping[str, Any] | None = None, meshes_only: Mapping[str, Any] | None = None
     ) -> None:
         """Refuse boundary conditions that do not fit, and options of the other kind of domain but their defaults."""
-        conditions(self._example, getattr(self, "boundaries", ()))
+        for part in conditions(self._example, getattr(self, "boundaries", ())):
+            if part.kind == "impedance":
+                raise InputError(
+                    f"The boundary {part.where!r} is impedance, a condition for waves; Helmholtz takes it."
+                )
         meshes_only = {"element": None, **(meshes_only or {})}
         on_grid = isinstance(self.place, Grid)
         for name, default in (meshes_only if on_grid else grids_only or {}).items():
@@ -237,16 +243,23 @@ class Family(Source):
         with torch.no_grad():
             for part in parts:
                 some = inputs if len(parts) == 1 else inputs[part]
-                system = self.system(some)
-                x0 = None if guess is None else system.reduce(guess[part][self.output].to(system.rhs))
-                solution = solve(system.operator, system.rhs, method or Auto(), rtol=rtol, x0=x0, throw=False)
+                u, solution = self._solve_part(some, None if guess is None else guess[part], method, rtol)
                 solutions.append(solution)
-                fields.append(system.restore(torch.as_tensor(solution.x)))
+                fields.append(u)
         whole = solutions[0] if len(parts) == 1 else Solution.cat(solutions)
         if throw and not bool(whole.converged.all()):
             raise NotConverged(whole)
         u = fields[0] if len(parts) == 1 else torch.cat(fields)
         return Samples(inputs.schema, {**inputs.fields, self.output: u}, inputs.identity, _certificate(whole))
+
+    def _solve_part(
+        self, inputs: Inputs, guess: Samples | None, method: Method | None, rtol: float
+    ) -> tuple[Tensor, Solution]:
+        """The fields of some samples, and how they were solved for."""
+        system = self.system(inputs)
+        x0 = None if guess is None else system.reduce(guess[self.output].to(system.rhs))
+        solution = solve(system.operator, system.rhs, method or Auto(), rtol=rtol, x0=x0, throw=False)
+        return system.restore(torch.as_tensor(solution.x)), solution
 
     def _solve_each(self, inputs: Inputs, guess: Samples | None, **how: Any) -> Samples:
         """Solve samples on a mesh each."""
@@ -286,11 +299,12 @@ class Family(Source):
         """Plain containers from which the family can be made again, as a configuration file names it."""
         return plain(self)
 
-    def _own_fields(self, given: Mapping[str, ArrayLike], positive: Sequence[str] = ()) -> Inputs:
+    def _own_fields(self, given: Mapping[str, Any], positive: Sequence[str] = ()) -> Inputs:
         """A user's own fields as inputs, checked, with one leading batch axis, in float64."""
         checked = {}
         for name, values in given.items():
-            tensor = as_real(name, values)
+            # Not torch for lists: it would round them to float32.
+            tensor = as_real(name, values if isinstance(values, Tensor) else np.asarray(values))
             if tensor.dtype == torch.bool:
                 raise InputError(f"{name} has the type {tensor.dtype}; expected real numbers.")
             shape = self.schema.shape_of(name)

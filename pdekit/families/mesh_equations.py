@@ -33,6 +33,7 @@ class MeshEquations:
         vector: whether the solution has ``dim`` components.
         complex: whether it is complex.
         components: of vectors, by Dirichlet part: which are prescribed; all of them by default.
+        quadrature_order: as :class:`Space` takes it.
 
     Raises:
         InputError: an element that does not fit the cells or has no values at the nodes.
@@ -47,13 +48,14 @@ class MeshEquations:
         vector: bool = False,
         complex: bool = False,
         components: Mapping[str, Sequence[int]] | None = None,
+        quadrature_order: int | None = None,
     ):
         self.complex = complex
         named, self.parts = with_rest(mesh, parts)
         scalar = element or first_order(mesh)
         if scalar.degree == 0:
             raise InputError(f"The element is {scalar}; expected a continuous one such as {first_order(mesh)}().")
-        self.space = Space(named, Vector(scalar) if vector else scalar)
+        self.space = Space(named, Vector(scalar) if vector else scalar, quadrature_order)
         self.components = dict(components or {})
         self.dirichlet = [part for part in self.parts if part.kind == "dirichlet"]
         self.natural = [part for part in self.parts if part.kind in ("neumann", "robin")]
@@ -79,16 +81,17 @@ class MeshEquations:
         more, load = natural(self.space, self.natural, k=flux)
         return A if more is None else A + more, b + load
 
-    def _eliminated(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> Eliminated:
+    def eliminated(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> Eliminated:
+        """Matrices and right-hand sides of the free degrees of freedom, and the way back."""
         batch = torch.broadcast_shapes(A.batch_shape, b.shape[:-1])
         return eliminate(self.space, A, b.expand(*batch, b.shape[-1]), self.dirichlet, components=self.components)
 
     def system(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> LinearSystem:
         """The system of the unknowns, Dirichlet values eliminated."""
-        reduced = self._eliminated(A, b)
+        reduced = self.eliminated(A, b)
 
         def restore(x: Tensor) -> Tensor:
-            return reduced.restore(x).unflatten(-1, self.shape)
+            return self.shaped(reduced.restore(x))
 
         def reduce(u: Tensor) -> Tensor:
             return reduced.reduce(u.flatten(-len(self.shape)))
@@ -110,16 +113,33 @@ class MeshEquations:
         Raises:
             InputError: u of another shape.
         """
+        x = self.flat(u)
+        left = b - A.matvec(x)
+        if balance and self._floats(A, b):
+            left = left - self.weights * (b.sum(-1, keepdim=True) / self.weights.sum())
+        return self.parted(x, left, self.eliminated(A, b))
+
+    def flat(self, u: Shaped[Tensor, "..."]) -> Shaped[Tensor, "batch dofs"]:
+        """Solutions as vectors of degrees of freedom.
+
+        Raises:
+            InputError: another shape.
+        """
         check_shape("the field", u, self.shape)
         if u.ndim != len(self.shape) + 1:
             expected = ", ".join(("batch", *map(str, self.shape)))
             raise InputError(f"The field has shape {tuple(u.shape)}; expected ({expected}): one leading batch axis.")
         dtype = torch.complex128 if u.is_complex() else torch.float64
-        x = u.to(dtype).flatten(1)
-        left = b - A.matvec(x)
-        if balance and self._floats(A, b):
-            left = left - self.weights * (b.sum(-1, keepdim=True) / self.weights.sum())
-        reduced = self._eliminated(A, b)
+        return u.to(dtype).flatten(1)
+
+    def shaped(self, x: Shaped[Tensor, "... dofs"]) -> Shaped[Tensor, "..."]:
+        """The inverse of :meth:`flat`."""
+        return x.unflatten(-1, self.shape)
+
+    def parted(
+        self, x: Shaped[Tensor, "batch dofs"], left: Shaped[Tensor, "batch dofs"], reduced: Eliminated
+    ) -> Residual:
+        """What is left of the equations, inside and by part of the boundary, where x misses its Dirichlet values."""
         fixed = torch.ones(x.shape[-1], dtype=torch.bool, device=x.device).index_fill(0, reduced.free, False)
         mismatch = torch.where(fixed, x - reduced.values, left)
         inside, boundary = torch.ones_like(fixed), {}
@@ -127,7 +147,7 @@ class MeshEquations:
             dofs = self.space.dofs(part.where).to(x.device)
             inside[dofs] = False
             boundary[part.where] = mismatch[..., dofs]
-        return Residual((left * inside).unflatten(-1, self.shape), boundary)
+        return Residual(self.shaped(left * inside), boundary)
 
     def _floats(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> bool:
         return not self.dirichlet and self.system(A, b).operator.nullspace is not None

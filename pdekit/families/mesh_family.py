@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.domain import Grid
-from pdekit.families.base import ArrayLike, Family
+from pdekit.families.base import Family
 from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import MeshEquations
 from pdekit.families.residual import Residual
@@ -104,11 +104,12 @@ class MeshFamily(Family):
         values = inputs[name]
         return uniform(values) if self._data()[name].shape == () else nodal(values)
 
-    def inputs_from(self, fields: Mapping[str, ArrayLike]) -> Inputs:
+    def inputs_from(self, fields: Mapping[str, Any]) -> Inputs:
         """Inputs of the user's own.
 
         Args:
-            fields: by name, each with or without a leading batch axis: ``(batch, nodes)``, or ``(batch,)`` for numbers.
+            fields: tensors, arrays or lists by name, each with or without a leading batch axis: ``(batch, nodes)``, or
+                ``(batch,)`` for numbers.
 
         Raises:
             InputError: a name that is no input, one that is missing, another shape, NaN or infinite entries, entries

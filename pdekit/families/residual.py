@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.core.checks import check_shape
@@ -30,7 +30,7 @@ class Residual:
             with the basis function misses.
     """
 
-    interior: Float[Tensor, "batch *shape"]
+    interior: Inexact[Tensor, "batch *shape"]
     boundary: Mapping[str, Tensor]
 
 
