@@ -8,11 +8,11 @@ from solvers.sparse_problems import applied, dense, laplacian, networks, nonsymm
 
 from pdekit.core.errors import InputError
 from pdekit.solvers import CG, CSR, NotConverged, Stencil, solve
-from pdekit.solvers.preconditioners.block_jacobi import BlockJacobi
-from pdekit.solvers.preconditioners.chebyshev import Chebyshev, largest_eigenvalue
+from pdekit.solvers.preconditioners.block_jacobi import BlockJacobi, _Blocks
+from pdekit.solvers.preconditioners.chebyshev import Chebyshev, _Polynomial, largest_eigenvalue
 from pdekit.solvers.preconditioners.ssor import SSOR
 from pdekit.solvers.stationary.sor import SOR
-from pdekit.testing import check_preconditioner
+from pdekit.testing import check_device, check_preconditioner
 
 OMEGAS = (1, 1.2, 1.4, 1.5, 1.6, 1.7, 1.8, 1.95)
 
@@ -161,3 +161,17 @@ def test_chebyshev_refuses_what_does_not_fit():
         Chebyshev(ratio=1.0)
     x = torch.ones(30, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(Chebyshev(3).setup(networks()).matvec, x)
+
+
+def _applications(device):
+    A = Stencil(
+        [torch.ones(6, 5, dtype=torch.float64, device=device), torch.ones(5, 6, dtype=torch.float64, device=device)]
+    )
+    diagonal = A.diagonal()
+    bound = largest_eigenvalue(A, diagonal)
+    z = _Polynomial(A, 1 / diagonal, bound, 4, 30.0).matvec(torch.ones(3, 25, dtype=torch.float64, device=device))
+    _Blocks(torch.ones(5, 5, 5, dtype=torch.float64, device=device), frozenset()).adjoint().matvec(z)
+
+
+def test_what_suits_accelerators_runs_there():
+    check_device(_applications)
