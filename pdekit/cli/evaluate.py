@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pdekit.cli.parsing import new_parser, refuse_existing
+from pdekit.cli.parsing import new_parser, refuse_existing, trust
 
 __all__ = ["parser", "run"]
 
@@ -45,7 +45,8 @@ def run(arguments: Namespace) -> int:
 
     files = [Path(arguments.out) / name for name in ("evaluation.json", "prediction.png")] if arguments.out else []
     refuse_existing([str(path) for path in files], arguments.overwrite)
-    surrogate = load(arguments.model)
+    trust(arguments.allow, *([arguments.config] if arguments.config else []))
+    surrogate = load(arguments.model, allow=arguments.allow)
     family, method, seed, split = _problems(arguments)
     if arguments.split == split:
         raise ConfigError(f"--split {split} is what the surrogate was trained on; expected another, such as test.")

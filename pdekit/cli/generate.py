@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pdekit.cli.parsing import new_parser
+from pdekit.cli.parsing import new_parser, trust
 
 __all__ = ["parse", "parser", "run"]
 
@@ -89,6 +89,7 @@ def _recipe(arguments: Namespace) -> tuple[dict[str, Any], str]:
     for key in ("family", "count"):
         if content.get(key) is None:
             raise ConfigError(f"{arguments.recipe}: the key {key!r} is missing; give it there or as --{key}.")
+    trust(arguments.allow, arguments.recipe)
     names = Names(tuple(arguments.allow))
     types: dict[str, Any] = {
         "family": Source, "solver": Method, "seed": int, "split": str, "rtol": float, "count": int,

@@ -1,5 +1,6 @@
 """``pdekit list``: what there is to name in a configuration or on the command line."""
 
+import re
 import textwrap
 
 from jsonargparse import ArgumentParser, Namespace
@@ -32,5 +33,7 @@ def run(arguments: Namespace) -> int:
 
 def _text(entry: Entry) -> str:
     arguments = ", ".join(name if default is None else f"{name}={default}" for name, _, default in entry.arguments)
+    arguments = arguments.replace("field(default_factory=dict)", "{}")
     lines = textwrap.wrap(f"{entry.name}({arguments})", 110, subsequent_indent="      ") or [entry.name]
-    return "\n".join([f"  {lines[0]}", *lines[1:], f"      {entry.summary}"])
+    summary = re.sub(r":\w+:`(?:~[\w.]+\.)?([\w.]+)`|``(.+?)``", r"\1\2", entry.summary)
+    return "\n".join([f"  {lines[0]}", *lines[1:], f"      {summary}"])

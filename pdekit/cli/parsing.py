@@ -2,13 +2,14 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
-__all__ = ["new_parser", "parse_with_overrides", "read_array", "refuse_existing"]
+__all__ = ["new_parser", "parse_with_overrides", "read_array", "refuse_existing", "trust"]
 
 
 class _Parser(ArgumentParser):
@@ -64,6 +65,18 @@ def parse_with_overrides(parser: ArgumentParser, words: Sequence[str], keys: Seq
     else:
         arguments["overrides"] = []
     return arguments
+
+
+def trust(modules: Sequence[str], *files: str) -> None:
+    """Let modules named by --allow be found beside these files and in the working folder, after all installed ones.
+
+    Args:
+        modules: the words of --allow; nothing happens without one.
+        files: whose folders are searched, first the first.
+    """
+    if modules:
+        folders = [str(Path(name).resolve().parent) for name in files] + [str(Path.cwd())]
+        sys.path += [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
 
 
 def refuse_existing(paths: list[str | None], overwrite: bool) -> None:

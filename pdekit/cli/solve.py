@@ -141,7 +141,7 @@ def _check_options(arguments: Namespace) -> None:
         if arguments[option] is not None and option not in taken:
             takers = [key for key, equation in EQUATIONS.items() if option in equation.options]
             raise ConfigError(
-                f"--{option} is for {' and '.join(takers)}; {name} takes {', '.join(f'--{key}' for key in taken)}."
+                f"--{option} is for {', '.join(takers)}; {name} takes {', '.join(f'--{key}' for key in taken)}."
             )
     if arguments.mesh:
         for option in ("resolution", "dimension", "seed"):

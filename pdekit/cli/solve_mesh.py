@@ -192,13 +192,13 @@ class _Values:
         values, self.given[name] = field_of(f"--{name}", word, self.mesh.points)
         if not is_array(word):
             return values
-        values, shape = self.carry(values), tuple(values.shape)
+        given, values = tuple(values.shape), self.carry(values)
         expected = [(self.mesh.n_nodes,), (self.mesh.n_cells,)][: 1 + at_cells]
-        if shape not in expected:
+        if tuple(values.shape) not in expected:
             places = " or ".join(
                 f"{size} at the {what}" for size, what in zip(expected, ("nodes", "cells"), strict=False)
             )
-            raise ConfigError(f"--{name} {word} has the shape {shape}; expected {places} of the mesh.")
+            raise ConfigError(f"--{name} {word} has the shape {given}; expected {places} of the mesh.")
         return values
 
     def number(self, name: str, default: float | None) -> float:

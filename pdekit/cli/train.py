@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pdekit.cli.parsing import new_parser, parse_with_overrides
+from pdekit.cli.parsing import new_parser, parse_with_overrides, trust
 
 __all__ = ["parse", "parser", "run"]
 
@@ -25,11 +25,14 @@ def parser() -> ArgumentParser:
         "  trainer     steps, checkpoints, logs                 schedule    of the learning rate; none by default\n"
         "  evaluation  the held-out problems                    out         the run folder (needed)\n\n"
         "Any of them can be changed by an option: --model.width 16. Classes go by their names (`pdekit list`).\n"
+        "Classes of your own go by their module (my_model.Net); --allow my_model trusts that module, to be looked for\n"
+        "among the installed ones, then beside the file, then in the working folder.\n"
         "The run folder gets config.yaml, logs/, batches.csv, checkpoints/, model/, report.json and prediction.png.",
         "  pdekit train configs/quickstart.yaml\n"
         "  pdekit train configs/quickstart.yaml --resume\n"
         "  pdekit train configs/quickstart.yaml --trainer.max_steps 300 --model.width 16 --out runs/small\n"
-        "  pdekit train configs/quickstart.yaml --stream.schedule lockstep --print_config",
+        "  pdekit train configs/quickstart.yaml --stream.schedule lockstep --print_config\n"
+        "  pdekit train run.yaml --allow my_pde --allow my_model",
     )
     p.add_argument("config", metavar="FILE", help="YAML: family, model, out; solver, stream, task, optimizer, ...")
     p.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the run folder")
@@ -51,6 +54,7 @@ def run(arguments: Namespace) -> int:
     from pdekit.train.config import load_config
     from pdekit.train.yamlfile import to_yaml
 
+    trust(arguments.allow, arguments.config)
     config = load_config(arguments.config, arguments.overrides, allow=arguments.allow)
     if arguments.print_config:
         print(to_yaml(config.resolved), end="")

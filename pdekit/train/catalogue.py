@@ -17,6 +17,7 @@ PACKAGES = ("domain", "fem", "fields", "families", "solvers", "nn", "stream", "t
 KINDS = {
     "families": ("families", "Family"),
     "fields": ("fields", "RandomField"),
+    "shapes": ("domain", "Shape"),
     "methods": ("solvers", "Method"),
     "preconditioners": ("solvers", "Preconditioner"),
     "models": ("nn", "Module"),
