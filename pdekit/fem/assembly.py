@@ -16,6 +16,7 @@ from pdekit.core.memory import bytes_of
 from pdekit.fem.coefficients import Coefficient, coefficient
 from pdekit.fem.evaluation import Form, check_used
 from pdekit.fem.integration import Integration
+from pdekit.fem.patch import Patch
 from pdekit.fem.routing import Router
 from pdekit.solvers.operators.base import Tag
 from pdekit.solvers.operators.csr import CSR, Points
@@ -23,8 +24,11 @@ from pdekit.solvers.operators.csr import CSR, Points
 __all__ = ["assemble"]
 
 _BUDGET = 2**30
-_CHUNK = 2**24
-"""Bytes of temporaries of one chunk of cells: they should stay in the cache of a core."""
+_CHUNK = 2**15
+"""Numbers in an array of one chunk of cells: they stay in the cache of a core, and torch does not wake other threads."""
+_AT_LEAST = 8
+_TEMPORARIES = 10
+"""Arrays of that size that a form and its gradient hold at a time."""
 _BOTH = frozenset({Tag.SYMMETRIC, Tag.HERMITIAN})
 
 
@@ -156,11 +160,16 @@ def _routing_bytes(form: Form, domain: Integration, variables: list[Coefficient]
     return domain.item_dofs.numel() * form.columns(domain) * columns * 12
 
 
-def _chunks(form: Form, domain: Integration, samples: int, budget: int, device: torch.device):
-    points = domain.patch(0, 1, device).dx.shape[1]
-    each = domain.item_dofs.shape[1] * form.columns(domain) * points * 8 * 6 * samples
-    size = max(1, min(budget, _CHUNK) // each)
-    return [(first, min(first + size, domain.n_items)) for first in range(0, domain.n_items, size)]
+def _elements(form: Form, domain: Integration, given: list[Coefficient], device: torch.device) -> int:
+    """Numbers in the largest array that the form makes of an item."""
+    single = {c.name: c.take(torch.zeros(1, dtype=torch.int64, device=device)) for c in given}
+    with torch.no_grad():
+        points = form.points(domain, single, device)
+    return domain.item_dofs.shape[1] * form.columns(domain) * points
+
+
+def _cut(count: int, size: int) -> list[tuple[int, int]]:
+    return [(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 def _plan(form: Form, domain: Integration, given: list[Coefficient], device: torch.device) -> _Plan:
@@ -168,39 +177,45 @@ def _plan(form: Form, domain: Integration, given: list[Coefficient], device: tor
     if not form.is_affine(domain, given, device):
         return _NOT_AFFINE
     variables = [c for c in given if c.values is not None]
-    offsets: list[Tensor] = []
-    blocks: dict[str, list[Tensor]] = {c.name: [] for c in variables}
-    columns: dict[str, list[Tensor]] = {c.name: [] for c in variables}
+    shape = (domain.n_items, domain.item_dofs.shape[1] * form.columns(domain))
+    constant: Tensor | None = None
+    blocks: dict[str, Tensor] = {}
+    places: dict[str, Tensor] = {}
     asked: set[str] = set()
     symmetric = form.bilinear
-    for first, last in _chunks(form, domain, 1, _CHUNK, device):
+    size = max(_AT_LEAST, _CHUNK // _elements(form, domain, given, device))
+    for first, last in _cut(domain.n_items, size):
         patch = domain.patch(first, last, device)
         # Zero of every variable, and each function that spans it in turn.
         base = {c.name: _zero(c, patch) if c.values is not None else c.on(patch) for c in given}
         offset, names = form.on(domain, patch, base)
         asked |= names
-        offsets.append(offset)
-        for c in variables:
-            parts = []
-            for unit, place in c.local_basis(patch):
-                local = form.on(domain, patch, {**base, c.name: unit})[0] - offset
-                parts.append(local)
-                columns[c.name].append(place)
-            blocks[c.name].append(torch.stack(parts, dim=-1))
-            columns[c.name][-len(parts) :] = [torch.stack(columns[c.name][-len(parts) :], dim=-1)]
-            symmetric = symmetric and _mirrored(blocks[c.name][-1].movedim(-1, 0))
         symmetric = symmetric and _mirrored(offset)
+        if offset.is_complex() or offset.requires_grad:
+            return _NOT_AFFINE
+        if constant is None and (not variables or bool((offset != 0).any())):
+            constant = torch.zeros(shape, dtype=torch.float64, device=device)
+        if constant is not None:
+            constant[first:last] = offset.flatten(1)
+        for c in variables:
+            for number, (unit, place) in enumerate(c.local_basis(patch)):
+                local = form.on(domain, patch, {**base, c.name: unit})[0]
+                if local.is_complex() or local.requires_grad:
+                    return _NOT_AFFINE
+                local = local - offset if constant is not None else local
+                symmetric = symmetric and _mirrored(local)
+                if c.name not in blocks:
+                    count = sum(1 for _ in c.local_basis(patch))
+                    blocks[c.name] = torch.empty((*shape, count), dtype=torch.float64)
+                    places[c.name] = torch.empty((shape[0], count), dtype=torch.int32)
+                blocks[c.name][first:last, :, number] = local.flatten(1)
+                places[c.name][first:last, number] = place
     check_used(form, given, asked)
-    everything = [*offsets, *(part for parts in blocks.values() for part in parts)]
-    if any(part.is_complex() or part.requires_grad for part in everything):
-        return _NOT_AFFINE
     gather = _gather(form, domain)
-    total = torch.cat(offsets)
-    needed = not variables or bool((total != 0).any())
-    offset = gather(total.reshape(-1)) if needed else None
+    offset = None if constant is None else gather(constant.reshape(-1))
     if offset is not None:
         check_finite(f"The form {form.name}, assembled,", offset)
-    routers = {c.name: _router(gather, torch.cat(blocks[c.name]), torch.cat(columns[c.name]), c) for c in variables}
+    routers = {c.name: _router(gather, blocks.pop(c.name).numpy(), places[c.name].numpy(), c) for c in variables}
     return _Plan(True, routers, offset, symmetric)
 
 
@@ -216,16 +231,17 @@ def _mirrored(local: Tensor) -> bool:
     return torch.equal(local.detach(), local.detach().mT)
 
 
-def _router(gather: Router, blocks: Tensor, columns: Tensor, c: Coefficient) -> Router:
-    """From the matrices ``(items, i, j, l)`` that the local functions l of a coefficient give."""
+def _router(gather: Router, blocks: np.ndarray, places: np.ndarray, c: Coefficient) -> Router:
+    """From the matrices ``(items, i * j, l)`` that the local functions l of a coefficient give."""
     assert c.values is not None
-    count, per_item = blocks.shape[-1], blocks[0, ..., 0].numel()
-    order = torch.from_numpy(gather.columns).to(blocks.device)
-    weights = blocks.reshape(-1, count)[order].reshape(-1).cpu().numpy()
-    places = columns[order // per_item].reshape(-1).to(torch.int32).cpu().numpy()
+    per_item, count = blocks.shape[1:]
+    weights = blocks.reshape(-1, count)[gather.columns].reshape(-1)
+    columns = places[gather.columns // np.int32(per_item)].reshape(-1)
     width = c.values.shape[len(c.batch_shape) :].numel()
+    if c.layout == "cells" and count == 1 and np.count_nonzero(weights) > 0.8 * len(weights):
+        return Router(gather.starts, columns, weights, width)
     starts = (gather.starts.astype(np.int64) * count).astype(np.int32)
-    matrix = scipy.sparse.csr_array((weights, places, starts), shape=(gather.height, width))
+    matrix = scipy.sparse.csr_array((weights, columns, starts), shape=(gather.height, width))
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return Router(matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data, width)
@@ -233,54 +249,67 @@ def _router(gather: Router, blocks: Tensor, columns: Tensor, c: Coefficient) -> 
 
 def _direct(form: Form, domain: Integration, given: list[Coefficient], budget: int, device: torch.device) -> _Result:
     """Evaluate the form on every item, in chunks of samples and items."""
-    batch = torch.broadcast_shapes(*(c.batch_shape for c in given)) if given else ()
+    batch = torch.broadcast_shapes(*(c.batch_shape for c in given))
     total, gather = math.prod(batch), _gather(form, domain)
-    k, columns = domain.item_dofs.shape[1], form.columns(domain)
-    symmetric = form.bilinear
-    at_once = max(1, min(total, budget // (2 * domain.n_items * k * columns * 8)))
-    chunks = _chunks(form, domain, at_once, budget, device)
+    if total == 0:
+        return _Result(torch.zeros((*batch, gather.height), dtype=torch.float64, device=device), False)
+    owners = {c.name: _owners(c, batch, device) for c in given}
+
+    def chosen(c: Coefficient, samples: Tensor) -> Coefficient:
+        own = owners[c.name]
+        return c if own is None else c.take(own[samples])
+
+    entry = domain.item_dofs.shape[1] * form.columns(domain)
+    each = _elements(form, domain, given, device)
     recorded = torch.is_grad_enabled() and any(c.values is not None and c.values.requires_grad for c in given)
-    entries = []
-    for first_sample in range(0, total, at_once):
-        samples = torch.arange(first_sample, min(total, first_sample + at_once), device=device)
-        chosen = [c.take(_owners(c, batch, samples) if batch else None) for c in given]
+    size = budget // (16 * each * _TEMPORARIES) if recorded else _CHUNK // each
+    items = min(domain.n_items, max(1 if recorded else _AT_LEAST, size))
+    # As many samples as have their matrices of all items in memory together; of them, so many in one evaluation.
+    at_once = max(1, min(total, budget // (16 * domain.n_items * entry)))
+    in_one = max(1, min(at_once, size // items))
+    again = recorded and (items < domain.n_items or in_one < total)
+    asked: set[str] = set()
 
-        def piece(first: int, last: int, chosen: list[Coefficient] = chosen) -> Tensor:
-            patch = domain.patch(first, last, device)
-            local, asked = form.on(domain, patch, {c.name: c.on(patch) for c in chosen})
-            check_used(form, given, asked)
-            return local
+    def piece(patch: Patch, samples: Tensor) -> Tensor:
+        local, names = form.on(domain, patch, {c.name: chosen(c, samples).on(patch) for c in given})
+        asked.update(names)
+        return local.expand(len(samples), *local.shape[-3:]).flatten(1)
 
-        parts: list[Tensor] = []
-        whole: Tensor | None = None
-        for first, last in chunks:
-            local = _recorded(piece, first, last) if recorded and len(chunks) > 1 else piece(first, last)
-            symmetric = symmetric and _mirrored(local)
-            flat = local.expand(*samples.shape if batch else (), *local.shape[-3:]).flatten(-3)
-            if local.requires_grad:
-                parts.append(flat)
-                continue
-            if whole is None:
-                whole = flat.new_empty((*flat.shape[:-1], domain.n_items * k * columns))
-            whole[..., first * k * columns : last * k * columns] = flat
-        entries.append(gather(torch.cat(parts, dim=-1) if parts else cast(Tensor, whole)))
-    if not entries:
-        return _Result(torch.zeros((*batch, gather.height), dtype=torch.float64, device=device), symmetric)
-    result = torch.cat(entries).reshape(*batch, -1) if batch else entries[0]
+    symmetric, entries = form.bilinear, []
+    for first, last in _cut(total, at_once):
+        rows = [] if recorded else torch.empty(0)
+        for begin, end in _cut(domain.n_items, items):
+            patch = domain.patch(begin, end, device)
+            parts = []
+            for start, stop in _cut(last - first, in_one):
+                samples = torch.arange(first + start, first + stop, device=device)
+                local = _again(piece, patch, samples) if again else piece(patch, samples)
+                symmetric = symmetric and _mirrored(local.unflatten(1, (end - begin, -1, form.columns(domain))))
+                if isinstance(rows, list):
+                    parts.append(local)
+                    continue
+                if rows.numel() == 0:
+                    rows = local.new_empty((last - first, domain.n_items * entry))
+                rows[start:stop, begin * entry : end * entry] = local
+            if isinstance(rows, list):
+                rows.append(torch.cat(parts))
+        entries.append(gather(torch.cat(rows, dim=-1) if isinstance(rows, list) else rows))
+    check_used(form, given, asked)
+    result = torch.cat(entries).reshape(*batch, gather.height) if len(entries) > 1 else entries[0].reshape(*batch, -1)
     check_finite(f"The form {form.name}, assembled,", result)
     return _Result(result, symmetric)
 
 
-def _recorded(piece: Callable[[int, int], Tensor], first: int, last: int) -> Tensor:
-    """A chunk whose temporaries are made again in the backward pass rather than kept."""
+def _again(piece: Callable[[Patch, Tensor], Tensor], patch: Patch, samples: Tensor) -> Tensor:
+    """A piece whose temporaries are made again in the backward pass rather than kept."""
     from torch.utils.checkpoint import checkpoint  # slow to import
 
-    return cast(Tensor, checkpoint(piece, first, last, use_reentrant=False))
+    return cast(Tensor, checkpoint(piece, patch, samples, use_reentrant=False))
 
 
-def _owners(c: Coefficient, batch: tuple[int, ...], samples: Tensor) -> Tensor | None:
-    """Which of its own samples a coefficient has for samples of the whole batch."""
+def _owners(c: Coefficient, batch: tuple[int, ...], device: torch.device) -> Tensor | None:
+    """Which of its own samples a coefficient has for each sample of the flattened batch."""
     if not c.batch_shape:
         return None
-    own = torch.arange(math.prod(c.batch_shape), device=samples.device).reshape(c.batch_shape)
-    return own.expand(batch).reshape(-1)[samples]
+    own = torch.arange(math.prod(c.batch_shape), device=device).reshape(c.batch_shape)
+    return own.expand(batch).reshape(-1)

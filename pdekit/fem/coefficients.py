@@ -125,9 +125,9 @@ class Coefficient:
         assert self.values is not None
         return self.values.reshape(*self.batch_shape, -1)
 
-    def take(self, samples: Tensor | None) -> "Coefficient":
+    def take(self, samples: Tensor) -> "Coefficient":
         """Some samples of the batch, by the numbers ``(b,)`` of their places in the flattened batch."""
-        if samples is None or self.values is None or not self.batch_shape:
+        if self.values is None or not self.batch_shape:
             return self
         chosen = self.values.flatten(0, len(self.batch_shape) - 1)[samples]
         return Coefficient(self.name, self.layout, self.rank, chosen, None, self.space)

@@ -70,10 +70,16 @@ class Form:
         """Trial functions of an item: 1 for a vector."""
         return domain.item_dofs.shape[1] if self.bilinear else 1
 
-    def on(
+    def points(self, domain: Integration, given: Mapping[str, Coefficient], device: torch.device) -> int:
+        """At how many points of an item the integrand differs: 1, or those of the quadrature rule."""
+        patch = domain.patch(0, 1, device)
+        integrand, _ = self.integrand(domain, patch, {name: c.on(patch) for name, c in given.items()})
+        return integrand.shape[-3]
+
+    def integrand(
         self, domain: Integration, patch: Patch, given: Mapping[str, Quantity]
-    ) -> tuple[Shaped[Tensor, "*batch m i j"], set[str]]:
-        """The matrices (or columns) of the items of a patch, and the names of the coefficients asked for.
+    ) -> tuple[Shaped[Tensor, "*axes q i j"], set[str]]:
+        """What is integrated, ``(*batch, m, q, i, j)``, and the names of the coefficients asked for.
 
         Raises:
             InputError: the form gives no scalar, or one that does not depend on u or v.
@@ -81,9 +87,15 @@ class Form:
         w = Surroundings(patch, given)
         v = domain.basis(patch, "test")
         result = self.function(domain.basis(patch, "trial"), v, w) if self.bilinear else self.function(v, w)
-        k, columns = domain.item_dofs.shape[1], self.columns(domain)
-        local = integrate(self._checked(result, k, columns), patch.dx)
-        return local.expand(*local.shape[:-3], len(patch), k, columns), w.asked
+        return self._checked(result, domain.item_dofs.shape[1], self.columns(domain)), w.asked
+
+    def on(
+        self, domain: Integration, patch: Patch, given: Mapping[str, Quantity]
+    ) -> tuple[Shaped[Tensor, "*batch m i j"], set[str]]:
+        """The matrices (or columns) of the items of a patch, and the names of the coefficients asked for."""
+        integrand, asked = self.integrand(domain, patch, given)
+        local = integrate(integrand, patch.dx)
+        return local.expand(*local.shape[:-3], len(patch), *local.shape[-2:]), asked
 
     def _checked(self, result: Any, k: int, columns: int) -> Tensor:
         if isinstance(result, Quantity) and result.rank:

@@ -56,6 +56,15 @@ class Patch:
 
     def gradients(self, element: Element) -> Float64[Tensor, "m p k dim"]:
         """Gradients of the basis on the cells."""
+        if element not in self._kept:
+            self._kept[element] = self._gradients(element)
+        return self._kept[element]
+
+    @cached_property
+    def _kept(self) -> dict[Element, Tensor]:
+        return {}
+
+    def _gradients(self, element: Element) -> Tensor:
         inverse = self._inverse[..., None, :, :]
         reference_gradients = self.tabulate(element)[1]
         total = reference_gradients[..., :1] * inverse[..., 0, :]

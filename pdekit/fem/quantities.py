@@ -1,6 +1,7 @@
 """Values at the quadrature points of cells, as forms see them."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ class Function(Quantity):
     def value(self) -> Quantity:
         return Quantity(self.array, self.rank)
 
-    @property
+    @cached_property
     def grad(self) -> Quantity:
         return Quantity(self._gradient(), self.rank + 1)
 
