@@ -1,12 +1,12 @@
 """Singular matrices with a known null space: is the right-hand side in balance, and what is out of it."""
 
 import torch
-from jaxtyping import Float, Inexact
+from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.core.checks import first_index
 from pdekit.core.errors import InputError
-from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import Points
 
 __all__ = ["check_balance"]
@@ -26,18 +26,18 @@ def check_balance(A: LinearOperator, b: Inexact[Tensor, "*batch n"]) -> str | No
         What is done about the null space, for the report; None where there is none.
 
     Raises:
-        InputError: b does not balance, with the index of the system and the modes that it excites; or the matrix is not
-            symmetric, so that its null space does not tell its range.
+        InputError: b does not balance, with the index of the system and the modes that it excites; or the adjoint has
+            another null space, so that this one does not tell the range.
     """
     basis = A.nullspace
     if basis is None or b.numel() == 0:
         return None
-    if not (A.hermitian or (Tag.SYMMETRIC in A.tags and not basis.is_complex())):
-        raise InputError(
-            f"A has a null space and is neither symmetric nor Hermitian ({A.name}): the balance that b needs is that "
-            "of the adjoint's null space, which is not known. Add a condition that makes A regular."
-        )
     basis = basis.to(b.dtype)
+    if not A.hermitian and not _annihilated_by_adjoint(A, basis):
+        raise InputError(
+            f"A has a null space that its adjoint does not share ({A.name}): the balance that b needs is that of the "
+            "adjoint's null space, which is not known. Add a condition that makes A regular."
+        )
     norm = torch.linalg.vector_norm(b, dim=-1).clamp(min=torch.finfo(b.dtype).tiny)
     imbalance = torch.linalg.vector_norm(b @ basis.conj(), dim=-1) / norm
     modes = _known_modes(A, basis)
@@ -58,7 +58,7 @@ def check_balance(A: LinearOperator, b: Inexact[Tensor, "*batch n"]) -> str | No
                 excited[name] = product.item()
         if not excited:
             products = (b[where] @ basis.conj()).tolist()
-            excited = {f"column {j} of the null space": value for j, value in enumerate(products)}
+            excited = {_column(basis[:, j], j): value for j, value in enumerate(products)}
         listed = ", ".join(f"{value:.6g} with the {name}" for name, value in excited.items())
         raise InputError(
             f"b{list(where)} has the inner product {listed}, but A maps them to 0 (its null space has "
@@ -78,7 +78,22 @@ def check_balance(A: LinearOperator, b: Inexact[Tensor, "*batch n"]) -> str | No
     )
 
 
-def _known_modes(A: LinearOperator, basis: Inexact[Tensor, "n k"]) -> dict[str, Float[Tensor, " n"]]:
+def _column(mode: Inexact[Tensor, " n"], number: int) -> str:
+    """What a column of the null space is called: where it is constant on some unknowns, those."""
+    support = torch.nonzero(mode.abs() > 1e-8 * mode.abs().amax())[:, 0]
+    values = mode[support]
+    if bool((values - values[0]).abs().amax() <= 1e-8 * values[0].abs()):
+        return f"constants on {len(support):,} connected unknowns (the first is {int(support[0])})"
+    return f"column {number} of the null space"
+
+
+def _annihilated_by_adjoint(A: LinearOperator, basis: Inexact[Tensor, "n k"]) -> bool:
+    spread = basis.mT.reshape(-1, *(1,) * len(A.batch_shape), A.shape[0])
+    image = A.adjoint().matvec(spread).abs().amax()
+    return bool(image <= 1e-10 * max(float(values.abs().amax()) for values in A.values))
+
+
+def _known_modes(A: LinearOperator, basis: Inexact[Tensor, "n k"]) -> dict[str, Inexact[Tensor, " n"]]:
     """Those motions that the null space contains: constants, or translations and rotations of a vector field."""
     geometry = getattr(A, "geometry", None)
     ones = torch.ones(basis.shape[0], dtype=torch.float64, device=basis.device)

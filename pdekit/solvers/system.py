@@ -33,7 +33,8 @@ class LinearSystem:
     def balanced(self) -> "LinearSystem":
         """The same system with a constant taken off the source so that it balances the fluxes through the sides.
 
-        Only a system whose null space holds the constants needs it; any other is returned as it is.
+        Where the null space is not the constants but rigid motions, a rigid motion is taken off the forces. Only a
+        system with a null space needs it; any other is returned as it is.
 
         Example:
             >>> from pdekit.domain import Grid
@@ -42,8 +43,10 @@ class LinearSystem:
             >>> float(system.balanced().rhs.abs().max())
             0.0
         """
-        if self.operator.nullspace is None:
+        basis = self.operator.nullspace
+        if basis is None:
             return self
-        share = torch.ones_like(self.rhs[..., :1]) if self.share is None else self.share
-        total = share.sum() if self.share is not None else self.rhs.shape[-1]
-        return replace(self, rhs=self.rhs - share * (self.rhs.sum(-1, keepdim=True) / total))
+        basis = (basis / basis[:1].abs().clamp(min=1e-3)).to(self.rhs.dtype)  # of constants: exactly 1
+        weighted = basis if self.share is None else self.share.unsqueeze(-1) * basis
+        parts = torch.linalg.solve(basis.mH @ weighted, (self.rhs @ basis.conj()).unsqueeze(-1))
+        return replace(self, rhs=self.rhs - (weighted @ parts).squeeze(-1))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
-from solvers.matrices import convection, laplacian
+from solvers.matrices import laplacian
 
 from pdekit.core import InputError
-from pdekit.solvers import CG, CSR, GMRES, DenseMatrix, Direct, solve
+from pdekit.solvers import CG, CSR, GMRES, DenseMatrix, Direct, LinearSystem, solve
 from pdekit.solvers.operators.csr import Points
 
 
@@ -117,6 +117,16 @@ def test_forces_in_balance(dim, count):
     assert solution.nullspace.count("rotation") == {2: 1, 3: 3}[dim]
 
 
+def test_parts_that_are_not_connected_are_named():
+    parts = scipy.sparse.block_diag([np.array([[1.0, -1.0], [-1.0, 1.0]])] * 2, format="csr")
+    A = CSR.from_scipy(parts)
+    basis = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=torch.float64) / 2**0.5
+    A = CSR(A.pattern, None, A.entries, nullspace=basis)
+    with pytest.raises(InputError, match=r"constants on 2 connected unknowns \(the first is 2\)"):
+        solve(A, torch.tensor([0.5, 0.5, -0.5, -0.5], dtype=torch.float64))
+    assert solve(A, torch.tensor([1.0, -1.0, 2.0, -2.0], dtype=torch.float64)).converged
+
+
 def test_a_null_space_without_names():
     basis = torch.linalg.qr(torch.rand(6, 2, dtype=torch.float64))[0]
     A = DenseMatrix(torch.eye(6, dtype=torch.float64) - basis @ basis.mT)
@@ -126,8 +136,36 @@ def test_a_null_space_without_names():
         solve(sparse, torch.ones(6, dtype=torch.float64))
 
 
-def test_a_null_space_of_an_unsymmetric_matrix_says_nothing_about_its_range():
-    A = CSR.from_scipy(convection(4))
-    A = CSR(A.pattern, None, A.entries, nullspace=torch.full((16, 1), 0.25, dtype=torch.float64))
-    with pytest.raises(InputError, match="neither symmetric nor Hermitian"):
-        solve(A, torch.ones(16, dtype=torch.float64))
+def test_a_null_space_that_the_adjoint_does_not_share():
+    walk = np.array([[1.0, -1.0, 0.0], [0.0, 1.0, -1.0], [-2.0, 0.0, 2.0]])  # A 1 = 0, but not 1 A = 0
+    for matrix in (walk, walk * (1 + 1j)):
+        A = CSR.from_scipy(scipy.sparse.csr_array(matrix))
+        A = CSR(A.pattern, None, A.entries, nullspace=torch.full((3, 1), 3**-0.5, dtype=torch.float64))
+        with pytest.raises(InputError, match="its adjoint does not share"):
+            solve(A, torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 + 1j])
+def test_a_null_space_of_an_unsymmetric_matrix(factor):
+    ring = (np.eye(7) - np.roll(np.eye(7), 1, axis=1)) * factor  # a flow round a ring
+    A = CSR.from_scipy(scipy.sparse.csr_array(ring))
+    A = CSR(A.pattern, None, A.entries, nullspace=torch.full((7, 1), 7**-0.5, dtype=torch.float64))
+    b = torch.rand(7, dtype=A.dtype)
+    b = (b - b.mean()).requires_grad_()
+    solution = solve(A, b, rtol=1e-12)
+    expected = np.linalg.pinv(ring) @ b.detach().numpy()
+    assert np.abs(solution.x.detach().numpy() - expected).max() < 1e-12
+    g = torch.rand(7, dtype=A.dtype)
+    solution.x.backward(g)
+    assert np.abs(b.grad.numpy() - np.linalg.pinv(ring).conj().T @ g.numpy()).max() < 1e-12
+
+
+def test_a_system_is_balanced_by_a_rigid_motion():
+    A = free_body()
+    shares = torch.rand(16, dtype=torch.float64) + 0.5
+    for share in (None, shares):
+        system = LinearSystem(A, torch.rand(3, 16, dtype=torch.float64), lambda u: u, lambda u: u, share)
+        assert solve(A, system.balanced().rhs).converged.all()
+        taken = system.rhs - system.balanced().rhs
+        motion = taken if share is None else taken / share
+        assert (motion - motion @ A.nullspace @ A.nullspace.mT).abs().max() < 1e-12

@@ -14,6 +14,7 @@ from pdekit.solvers import (
     CG,
     CSR,
     GMRES,
+    ILU0,
     MINRES,
     Auto,
     BiCGStab,
@@ -196,3 +197,22 @@ def test_gradients_to_a_real_matrix_and_a_real_vector_of_a_complex_system():
     turned = CSR(A.pattern, None, A.entries * (1 + 0.5j))
     real = torch.rand(9, dtype=torch.float64, requires_grad=True)
     assert gradcheck(lambda b: solve(turned, b, Direct(), rtol=1e-13).x, (real,))
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("method", [GMRES(ILU0()), BiCGStab(ILU0())])
+def test_gradients_with_incomplete_factors(method, kind):
+    sparse = convection(4) if kind == "real" else convection(4) + 0.5j * scipy.sparse.eye_array(16)
+    A = entries_of(scipy.sparse.csr_array(sparse))
+    entries = A.entries.clone().requires_grad_()
+    b = torch.rand(16, dtype=A.dtype, requires_grad=True)
+
+    def x(entries, b):
+        return solve(CSR(A.pattern, None, entries), b, method, rtol=1e-13).x
+
+    assert gradcheck(x, (entries, b))
+    larger = entries_of(scipy.sparse.csr_array(convection(20) * (1 if kind == "real" else 1 + 0.5j)))
+    load = torch.rand(400, dtype=larger.dtype)
+    few, plain = (int(solve(larger, load, m, rtol=1e-10).iterations) for m in (method, type(method)()))
+    back = int(method.prepare(larger).adjoint().run(load, None, 1e-10, 0.0).iterations)
+    assert max(few, back) < 0.6 * plain  # the adjoint factors serve the adjoint as the factors serve the matrix

@@ -259,9 +259,20 @@ def test_tolerances_that_mean_nothing(tolerances):
         solve(np.eye(2), np.ones(2), **tolerances)
 
 
-def test_sparse_torch_matrices_are_refused():
-    with pytest.raises(InputError, match="layout"):
-        solve(torch.eye(2).to_sparse(), np.ones(2))
+def test_sparse_torch_matrices():
+    A = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 0.0, 4.0]], dtype=torch.float64)
+    b = np.array([1.0, 2.0, 3.0])
+    for sparse in (A.to_sparse(), A.to_sparse_csr()):
+        given = sparse.requires_grad_()
+        x = solve(given, torch.from_numpy(b)).x
+        assert torch.allclose(x, torch.linalg.solve(A, torch.from_numpy(b)), rtol=1e-12)
+        x.sum().backward()  # oracle: dense algebra, at the stored places
+        dense = A.clone().requires_grad_()
+        torch.linalg.solve(dense, torch.from_numpy(b)).sum().backward()
+        assert torch.allclose(given.grad.to_dense(), dense.grad * (A != 0), rtol=1e-12)
+    for bad in (torch.eye(2).to_sparse_csc(), torch.ones(2, 2, 2).to_sparse(), torch.ones(2, 3).to_sparse()):
+        with pytest.raises(InputError, match="layout"):
+            solve(bad, np.ones(2))
 
 
 @pytest.mark.parametrize("A", [np.ones((2, 2)), scipy.sparse.csr_array(np.ones((2, 2)))])

@@ -35,7 +35,7 @@ class GMRES(Method):
 
     Example:
         >>> from pdekit.solvers import solve
-        >>> solve(np.array([[2.0, 1.0], [0.0, 1.0]]), np.ones(2), GMRES()).x
+        >>> solve(np.array([[2.0, 1.0], [0.0, 1.0]]), np.ones(2), GMRES()).x.round(9) + 0
         array([0., 1.])
 
     Source:

@@ -22,7 +22,7 @@ def as_operator(A: MatrixLike) -> LinearOperator:
     """The operator, in float64 or complex128, that an operator, a SciPy sparse or a dense matrix stands for.
 
     Raises:
-        InputError: not square, a sparse torch tensor, or no matrix at all.
+        InputError: not square, a batch of sparse torch tensors, or no matrix at all.
     """
     if isinstance(A, LinearOperator):
         if A.dtype in (torch.float64, torch.complex128):
@@ -32,11 +32,22 @@ def as_operator(A: MatrixLike) -> LinearOperator:
         return CSR.from_scipy(A)
     dense = as_numbers("A", A)
     if dense.layout != torch.strided:
-        raise InputError(
-            f"A is a torch tensor of layout {dense.layout}; expected an operator, a SciPy sparse matrix or a dense "
-            "array. CSR(indptr, indices, entries) takes the parts of a CSR tensor."
-        )
+        return _from_sparse_tensor(dense)
     return DenseMatrix(precise(dense))
+
+
+def _from_sparse_tensor(A: Shaped[Tensor, "..."]) -> CSR:
+    if A.ndim != 2 or A.layout not in (torch.sparse_coo, torch.sparse_csr) or A.shape[0] != A.shape[1]:
+        raise InputError(
+            f"A is a torch tensor of layout {A.layout} and shape {tuple(A.shape)}; expected one square matrix in COO "
+            "or CSR form, a SciPy sparse matrix, or a dense array. CSR(indptr, indices, entries) makes batches."
+        )
+    if A.layout == torch.sparse_coo:
+        rows, columns = A.coalesce().indices()
+        values = A.coalesce().values()
+        starts = torch.bincount(rows, minlength=A.shape[0]).cumsum(0)
+        return CSR(torch.cat([starts.new_zeros(1), starts]), columns, precise(values))
+    return CSR(A.crow_indices(), A.col_indices(), precise(A.values()))
 
 
 def precise(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:

@@ -41,7 +41,7 @@ class CSR(LinearOperator):
         entries: ``(*batch, nnz)``, float64 or complex128; gradients of products and solutions flow to them.
         tags: properties known to hold for every matrix; None finds from the entries, on first use, whether they are
             symmetric (and Hermitian).
-        nullspace: ``(n, k)``, orthonormal columns that span the common null space.
+        nullspace: ``(n, k)``, orthonormal columns that span the null space that the matrices and their adjoints share.
         near_nullspace: ``(n, k)``, vectors that the matrices nearly annihilate, such as rigid-body modes, for AMG.
         geometry: where the unknowns are.
 
@@ -194,7 +194,15 @@ class CSR(LinearOperator):
             return self
         turned, order = self.pattern.transposed
         entries = self.entries.index_select(-1, order)
-        return CSR(turned, None, entries, tags=self._tags, near_nullspace=self.near_nullspace, geometry=self.geometry)
+        return CSR(
+            turned,
+            None,
+            entries,
+            tags=self._tags,
+            nullspace=None if self._nullspace is None else self._nullspace.conj(),
+            near_nullspace=self.near_nullspace,
+            geometry=self.geometry,
+        )
 
     def adjoint(self) -> "CSR":
         """The conjugate transpose."""
@@ -209,7 +217,7 @@ class CSR(LinearOperator):
             None,
             (self.entries if symmetric else self.entries.index_select(-1, order)).conj().resolve_conj(),
             tags=self._tags,
-            nullspace=self._nullspace.conj() if symmetric and self._nullspace is not None else None,
+            nullspace=self._nullspace,
             near_nullspace=self.near_nullspace,
             geometry=self.geometry,
         )
