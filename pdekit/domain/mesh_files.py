@@ -137,25 +137,22 @@ def _contents(found: meshio.Mesh) -> MeshContents:
 
 def _sets_of_tags(found: meshio.Mesh, lengths: list[int]) -> list[NamedCells]:
     """Sets from integers at the cells; 0 stands for none."""
-    sets = []
+    members: dict[tuple[str, str], dict[int, list[npt.NDArray[np.int64]]]] = {}
+    families = getattr(found, "cell_tags", {})  # of MED: the groups that a number stands for
+    groups = {(int(dim), int(tag)): name for name, (tag, dim) in found.field_data.items() if name}
     for key in _TAGS:
-        parts = [np.asarray(part) for part in found.cell_data.get(key, [])]
-        labels: dict[tuple[int | None, int], str] = {}
-        if key == "gmsh:physical":
-            labels = {(int(dim), int(tag)): name for name, (tag, dim) in found.field_data.items()}
-        elif key == "cell_tags":  # of MED: families of groups
-            families = getattr(found, "cell_tags", {})
-            labels = {(None, int(tag)): name for tag, names in families.items() for name in names}
-        members: dict[str, dict[int, npt.NDArray[np.int64]]] = {}
-        for k, part in enumerate(parts):
-            dim = found.cells[k].dim
-            for tag in np.unique(part):
-                if tag == 0 or len(part) != lengths[k]:
-                    continue
-                label = labels.get((dim, int(tag))) or labels.get((None, int(tag))) or str(int(tag))
-                members.setdefault(label, {})[k] = np.flatnonzero(part == tag)
-        sets += [NamedCells(name, where) for name, where in members.items()]
-    return sets
+        for k, part in enumerate(np.asarray(part) for part in found.cell_data.get(key, [])):
+            if len(part) != lengths[k]:
+                continue
+            for tag in np.unique(part).tolist():
+                names = [str(tag)]
+                if key == "gmsh:physical":
+                    names = [groups.get((found.cells[k].dim, tag), str(tag))]
+                elif key == "cell_tags":
+                    names = families.get(tag, names)
+                for name in names if tag != 0 else ():
+                    members.setdefault((key, name), {}).setdefault(k, []).append(np.flatnonzero(part == tag))
+    return [NamedCells(name, {k: np.concatenate(m) for k, m in where.items()}) for (_, name), where in members.items()]
 
 
 def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, Any]) -> None:

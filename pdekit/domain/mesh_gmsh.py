@@ -47,7 +47,9 @@ def read_gmsh41(path: Path) -> MeshContents | None:
     data = path.read_bytes()
     head = _section(data, "MeshFormat") or b""
     words = head.split()[:3]
-    if len(words) < 3 or words[0] not in (b"4.1", b"4"):
+    if len(words) == 3 and words[0] in (b"4", b"4.0"):
+        raise InputError(f"it is of version 4.0; write it as 4.1: gmsh {path.name} -save -format msh41 -o new.msh")
+    if len(words) < 3 or words[0] != b"4.1":
         return None
     if words[1] == b"1" and (words[2] != b"8" or b"\x01\x00\x00\x00" not in head):
         raise InputError("its binary numbers are not those of a 64-bit little-endian machine; write it as text")

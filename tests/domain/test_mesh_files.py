@@ -265,6 +265,18 @@ def test_tags_of_other_formats_are_names(tmp_path):
     assert {name: zone.tolist() for name, zone in mesh.regions.items()} == {"5": [0], "6": [1]}
 
 
+def test_groups_of_med_families(tmp_path):
+    """A number stands for several groups, and a group is spread over several numbers."""
+    blocks = [("triangle", TWO), ("line", np.array([[0, 1], [1, 2], [2, 3]]))]
+    mesh = meshio.Mesh(SQUARE[:, :2], blocks, cell_data={"cell_tags": [np.array([-3, -3]), np.array([-1, -2, 0])]})
+    mesh.point_tags, mesh.cell_tags = {}, {-1: ["wall", "cold"], -2: ["wall"], -3: ["steel"]}
+    mesh.write(tmp_path / "part.med")
+    found = Mesh.read(tmp_path / "part.med")
+    nodes = {name: sorted(found.facets[facets].tolist()) for name, facets in found.boundaries.items()}
+    assert nodes == {"wall": [[0, 1], [1, 2]], "cold": [[0, 1]]}
+    assert found.region("steel").tolist() == [0, 1]
+
+
 def test_orphans_and_duplicates_are_repaired_on_demand(tmp_path):
     points = np.concatenate([[[9.0, 9.0, 5.0]], SQUARE, SQUARE[[0, 2]]])
     cells = [("triangle", np.array([[1, 2, 3], [5, 6, 4]])), ("line", np.array([[1, 2], [4, 5]]))]
@@ -368,6 +380,7 @@ def test_entities_that_grow_are_refused(tmp_path):
     [
         (("4.1 0 8", "4.1 1 8"), "binary numbers|ends early|no section"),
         (("4.1 0 8", "3.0 0 8"), "could not be read"),
+        (("4.1 0 8", "4 0 8"), "version 4.0; write it as 4.1: gmsh part.msh -save -format msh41"),
         (("$EndElements", ""), r"its section \$Elements does not end: the file is cut off"),
         (("$Nodes", "$Modes"), r"has no section \$Nodes"),
         (("1 4 10 40", "1 999999999999 10 40"), "announces 999999999999 nodes and holds 4"),
