@@ -77,7 +77,8 @@ class IC0(Preconditioner):
         order = None if self.ordering == "natural" else cuthill_mckee(A)
         indptr, indices, entries_of = upper_triangle(A, order)
         values: list[np.ndarray] = [np.empty(0)] * math.prod(A.batch_shape)
-        shifts = Shifts("IC0", self.shift, A)
+        recipe = f"IC0 with relaxation {self.relaxation:g}" if self.relaxation else "IC0"
+        shifts = Shifts(recipe, self.shift, A)
 
         def one(i: int) -> None:
             def attempt(shift: float) -> tuple[int, float]:
