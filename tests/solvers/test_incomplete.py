@@ -255,7 +255,7 @@ def test_matrices_that_no_shift_helps():
     off = np.tril(laplacian(3).toarray(), -1) + np.triu(laplacian(3).toarray(), 1)
     insulated = on_pattern(off - np.diag(off.sum(1)), laplacian(3).toarray() != 0)  # singular; what fill adds hides it
     assert bool((applied(IC0().setup(insulated)).diagonal() > 0).all())
-    with pytest.raises(InputError, match="IC0 with relaxation 1 meets .* row 8"):
+    with pytest.raises(InputError, match=r"IC0 with relaxation 1 meets .* row 8"):
         IC0(relaxation=1.0).setup(insulated)
     with pytest.raises(InputError, match="singular without a Dirichlet condition"):
         IC0().setup(on_pattern(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones((2, 2), dtype=bool)))
