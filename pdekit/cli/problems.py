@@ -55,6 +55,10 @@ EQUATIONS = {
         "-div(coefficient grad u) + velocity . grad u + reaction u = source",
         ("source", "coefficient", "velocity", "reaction", "max_peclet"), symmetric=False,
     ),
+    "nonlinear-diffusion": Equation(
+        "-div(coefficient (1 + nonlinearity u^2) grad u) = source",
+        ("source", "coefficient", "nonlinearity"), symmetric=False,
+    ),
     "elasticity": Equation(
         "-div sigma(u) = source, a displacement; plane strain in 2-D",
         ("source", "young", "poisson"), forms=VECTOR, rest="traction 0",
@@ -69,6 +73,7 @@ OPTIONS = {
     "velocity": Option("of the flow: a number or an expression a component"),
     "reaction": Option("a number, not negative (0)", "NUMBER"),
     "max_peclet": Option("largest Peclet number of a cell that is not refused (1)", "NUMBER"),
+    "nonlinearity": Option("a number, not negative (1)", "NUMBER"),
     "young": Option(f"Young's modulus, in Pa if tractions are: {FIELD} (1)"),
     "poisson": Option("Poisson's ratio, a number (0.3)", "NUMBER"),
 }

@@ -280,6 +280,16 @@ def _advection_diffusion(mesh: Any, boundaries: tuple, element: Any, values: _Va
     )
 
 
+def _nonlinear_diffusion(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
+    from pdekit.families import NonlinearDiffusion
+    from pdekit.fields import Constant
+
+    one, beta = Constant(1.0), values.number("nonlinearity", 1.0)
+    family = NonlinearDiffusion(mesh, one, beta, one, boundaries=boundaries, element=element)
+    fields = {"source": 0.0, "coefficient": 1.0}
+    return family, family.inputs_from({name: values.field(name, default) for name, default in fields.items()})
+
+
 def _elasticity(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
     from pdekit.core.errors import ConfigError
     from pdekit.families import Elasticity
@@ -298,5 +308,6 @@ BUILDERS: dict[str, Callable[..., Made]] = {
     "darcy": _darcy,
     "helmholtz": _helmholtz,
     "advection-diffusion": _advection_diffusion,
+    "nonlinear-diffusion": _nonlinear_diffusion,
     "elasticity": _elasticity,
 }

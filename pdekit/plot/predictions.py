@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.domain import Grid, Mesh
+from pdekit.domain import Grid, Mesh, RandomShape
 from pdekit.plot.fields import panels_of
 from pdekit.plot.panels import Panel, finite_limits, plot_panels
 from pdekit.samples import Inputs, Samples
@@ -69,46 +69,56 @@ def prediction_figure(
             f"There are {len(inputs)} inputs, {len(truth)} true samples and {len(prediction)} predictions; "
             "expected the same number of each, at least one."
         )
-    schema, domain = truth.schema, truth.schema.domain
-    shown = inputs[: min(rows, len(inputs))]
-    given = [name for name in _drawn(shown) if name in schema.inputs]
+    schema = truth.schema
+    given = [name for name in _drawn(inputs) if name in schema.inputs]
     panels = []
-    for row in range(len(shown)):
+    for row in range(min(rows, len(inputs))):
         for name in given:
-            panels += _panel(shown, name, row, first=name == given[0])
+            panels += _panel(inputs, name, row, first=name == given[0])
+        true_sample, guessed = truth.sample(row), prediction.sample(row)
+        domain = _place(true_sample)
         for name in schema.outputs:
             unit = schema.field(name).units
-            true, guess = (_double(_at_nodes(part[name][row], domain)) for part in (truth, prediction))
+            true, guess = (_double(_at_nodes(part[name][0], domain)) for part in (true_sample, guessed))
             error = guess - true
             note = f", relative L2 {float(error.norm() / true.norm()):.2%}"
-            limits = finite_limits(_magnitude(true, vector=true.ndim > len(domain.shape)).numpy())
+            vector = true.ndim > len(domain.shape)
+            limits = finite_limits(_magnitude(true, vector=vector).numpy())
             panels += panels_of(name, true, domain, unit=unit, limits=limits)[-1:]
             panels += panels_of("prediction", guess, domain, unit=unit, limits=limits)[-1:]
-            size = _magnitude(error, vector=error.ndim > len(domain.shape)).abs()
+            size = _magnitude(error, vector=vector).abs()
             panels += panels_of("|error|", size, domain, unit=unit, note=note, colours="magma")[-1:]
     columns = len(given) + 3 * len(schema.outputs)
-    return plot_panels(panels, columns=columns, share_labels=_shares_labels(shown))
+    return plot_panels(panels, columns=columns, share_labels=_shares_labels(truth))
 
 
 def _drawn(samples: Inputs) -> list[str]:
     """Fields with more than one number a sample."""
-    return [name for name, values in samples.fields.items() if values.ndim > 1]
+    return [name for name in samples.fields if samples.schema.field(name).shape != ()]
 
 
 def _panel(samples: Inputs, name: str, row: int, *, first: bool) -> list[Panel]:
     """The last panel of a field; an input has one scale for all rows, and the first panel bears the row's numbers."""
-    schema, values = samples.schema, samples[name]
+    sample = samples.sample(row)
+    schema, domain = sample.schema, _place(sample)
+    values = _at_nodes(sample[name][0], domain)
     is_input = name in schema.inputs
-    numbers = [(n, float(v[row])) for n, v in samples.fields.items() if v.ndim == 1 and n in schema.inputs]
+    numbers = [(n, float(v)) for n, v in sample.fields.items() if schema.field(n).shape == () and n in schema.inputs]
     note = "".join(f", {n} = {v:.3g}" for n, v in numbers) if first else ""
     limits = None
     if is_input:
-        vector = values.ndim > 1 + len(schema.domain.shape)
-        limits = finite_limits(_magnitude(_double(values), vector=vector).numpy())
+        vector = values.ndim > len(domain.shape)
+        limits = finite_limits(_magnitude(_double(samples[name]), vector=vector).numpy())
     colours = "cividis" if is_input else None
     unit = schema.field(name).units
-    shown = _at_nodes(values[row], schema.domain)
-    return panels_of(name, shown, schema.domain, unit=unit, note=note, limits=limits, colours=colours)[-1:]
+    return panels_of(name, values, domain, unit=unit, note=note, limits=limits, colours=colours)[-1:]
+
+
+def _place(sample: Inputs) -> Grid | Mesh:
+    """Where one sample lives."""
+    domain = sample.schema.domain
+    assert not isinstance(domain, RandomShape)
+    return domain
 
 
 def _at_nodes(values: Tensor, domain: Grid | Mesh) -> Tensor:
@@ -131,4 +141,4 @@ def _double(values: Tensor) -> Tensor:
 
 
 def _shares_labels(samples: Inputs) -> bool:
-    return samples.schema.domain.dim > 1
+    return samples.meshes is None and _place(samples).dim > 1

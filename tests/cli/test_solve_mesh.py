@@ -172,6 +172,15 @@ def test_a_flow_carries_a_linear_profile(velocity):
     np.testing.assert_allclose(u, x, atol=1e-7)
 
 
+def test_nonlinear_diffusion():
+    """Oracle: Kirchhoff: u + u^3 is linear between its ends, 0 and 2, where (1 + 3 u^2) u' is constant."""
+    Interval(cells=60).mesh().write("line.vtu")
+    words = ["--nonlinearity", "3", "--boundary.left", "0", "--boundary.right", "1", "--element", "P2"]
+    solve("nonlinear-diffusion", "--mesh", "line.vtu", *words, "--out", "out.vtu")
+    x, _, u = field("out.vtu")
+    np.testing.assert_allclose(u + u**3, 2 * x, atol=1e-5)
+
+
 @pytest.mark.parametrize("method", ["AMG", "Chebyshev", "Direct"])
 def test_methods_by_name(method, capsys):
     solve("poisson", "--mesh", "part.msh", "--source", "1", "--method", method)

@@ -8,7 +8,9 @@ import torch
 from matplotlib.collections import LineCollection, PolyCollection, TriMesh
 
 from pdekit.core.errors import InputError
-from pdekit.domain import Annulus, Ball, Box, Disk, Interval, LShape, Mesh, Rectangle
+from pdekit.domain import Annulus, Ball, Box, Disk, Interval, LShape, Mesh, Rectangle, Star
+from pdekit.families import Poisson
+from pdekit.fields import GaussianField
 from pdekit.plot import plot_fields, plot_mesh, prediction_figure, samples_figure, save
 from pdekit.plot.surfaces import BACK, DARKEST, FRONT, see
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
@@ -213,3 +215,18 @@ def test_vectors_of_predictions_are_compared_by_their_lengths():
     np.testing.assert_allclose(given.get_array(), math.sqrt(2))
     assert true.get_clim() == guess.get_clim() == (0.0, pytest.approx(math.sqrt(2)))
     assert error.get_array().max() == pytest.approx(0.5 * math.sqrt(2))
+
+
+def test_samples_with_a_mesh_each():
+    """Random geometry: every row has its own outline, and one scale for the inputs."""
+    star = Star(rings=(3, 6))
+    family = Poisson(star, GaussianField(alpha=2, tau=3))
+    samples = family.solve(family.draw(range(3), seed=0), rtol=1e-8)
+    figure = samples_figure(samples)
+    shown = [axes.collections[0] for axes in figure.axes if axes.get_title()]
+    assert len(shown) == 6
+    for row, mesh in enumerate(samples.meshes):
+        np.testing.assert_array_equal(shown[2 * row]._triangulation.x, mesh.points[:, 0])
+    assert shown[0].get_clim() == shown[2].get_clim() == shown[4].get_clim()
+    rows = titles(prediction_figure(samples.inputs, samples, samples, rows=2))
+    assert rows[3] == rows[7] == "|error|, relative L2 0.00%"
