@@ -25,7 +25,7 @@ __all__ = ["assemble"]
 
 _BUDGET = 2**30
 _CHUNK = 2**15
-"""Numbers in an array of one chunk of cells: they stay in the cache of a core, and torch does not wake other threads."""
+"""Numbers in an array of one chunk: they stay in the cache of a core, and torch does not wake other threads."""
 _AT_LEAST = 8
 _TEMPORARIES = 10
 """Arrays of that size that a form and its gradient hold at a time."""

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Int64, Shaped
 from torch import Tensor
 
-from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError, did_you_mean
 from pdekit.domain import Boundary
+from pdekit.fem.conditions import boundary_values
 from pdekit.fem.nullspace import find_nullspace
 from pdekit.fem.routing import Router
 from pdekit.fem.space import Space
@@ -183,10 +183,9 @@ def _prescribed(
             )
     for boundary in sorted(boundaries, key=lambda boundary: boundary.where != "all"):
         dofs = space.dofs(boundary.where)
-        given = _values(space, boundary, dofs, device)
+        given = boundary_values(space, boundary.where, boundary.value, dofs, device)
         chosen = _chosen(space, boundary.where, components.get(boundary.where), dofs)
         dofs, given = dofs[chosen], given[..., chosen.to(device)]
-        check_finite(f"The value of the boundary {boundary.where!r}", given)
         fixed[dofs] = True
         batch = torch.broadcast_shapes(values.shape[:-1], given.shape[:-1])
         kind = torch.promote_types(values.dtype, given.dtype)
@@ -210,25 +209,6 @@ def _chosen(space: Space, name: str, components: Sequence[int] | None, dofs: Ten
             f"components[{name!r}] is {tuple(components)}; expected numbers from 0 to {space.components - 1}."
         )
     return torch.isin(dofs % space.components, torch.tensor(list(components), dtype=torch.int64))
-
-
-def _values(space: Space, boundary: Boundary, dofs: Tensor, device: torch.device) -> Shaped[Tensor, "*batch m"]:
-    value, what = boundary.value, f"The value of the boundary {boundary.where!r}"
-    d = space.components
-    if not isinstance(value, Tensor):
-        return space.values_at(value, space.dof_points[dofs[::d]].to(device), what).reshape(-1)
-    value = value.to(device=device, dtype=torch.complex128 if value.is_complex() else torch.float64)
-    if value.ndim == 0:
-        return value.expand(len(dofs))
-    if value.shape[-1] == len(dofs):
-        return value
-    if space.rank and value.shape == (d,):
-        return value.repeat(len(dofs) // d)
-    vector = f", or ({d},) for all of them" if space.rank else ""
-    raise InputError(
-        f"{what} has shape {tuple(value.shape)}; expected (*batch, {len(dofs)}), one number for each of "
-        f"space.dofs({boundary.where!r}){vector}."
-    )
 
 
 def _maps(space: Space, fixed: Bool[Tensor, " dofs"]) -> _Maps:

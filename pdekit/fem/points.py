@@ -8,6 +8,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.core.expressions import Expression
 
 __all__ = ["at_points"]
 
@@ -39,7 +40,7 @@ def at_points(
                 [4., 0.]], dtype=torch.float64), 1)
     """
     m, dim = points.shape
-    answer = function(points) if type(function).__name__ == "Expression" else function(points.T)
+    answer = function(points) if isinstance(function, Expression) else function(points.T)
     if isinstance(answer, tuple | list) and len(answer):
         parts = [_tensor(part, points, what) for part in answer]
         shapes = {tuple(part.shape) for part in parts} - {()}

@@ -16,6 +16,7 @@ from pdekit.fem.boundary_space import BoundarySpace
 from pdekit.fem.cache import Cache
 from pdekit.fem.elements import Element, Vector, default_order, reference
 from pdekit.fem.integration import Integration
+from pdekit.fem.location import evaluate
 from pdekit.fem.patch import Patch
 from pdekit.fem.points import at_points
 from pdekit.solvers.operators.csr import Points
@@ -258,6 +259,34 @@ class Space(Integration):
             tensor([0.0000, 0.2500, 1.0000], dtype=torch.float64)
         """
         return self.values_at(f, self._node_points, "The function to interpolate").reshape(-1)
+
+    def evaluate(
+        self, u: Shaped[Tensor, "*batch dofs"], points: Float64[Tensor, "m dim"]
+    ) -> Shaped[Tensor, "*batch m *components"]:
+        """Values of a function of this space at any points of the mesh; differentiable with respect to u.
+
+        Args:
+            u: its degrees of freedom.
+            points: ``(m, dim)``.
+
+        Returns:
+            ``(*batch, m)``, for vector fields ``(*batch, m, dim)``.
+
+        Raises:
+            InputError: a point outside the mesh, with its index; shapes that do not fit.
+
+        Example:
+            >>> from pdekit.domain import Interval
+            >>> from pdekit.fem import P1
+            >>> space = Space(Interval(cells=2).mesh(), P1())
+            >>> space.evaluate(space.interpolate(lambda x: 4 * x[0]), torch.tensor([[0.3]], dtype=torch.float64))
+            tensor([1.2000], dtype=torch.float64)
+        """
+        if points.ndim != 2 or points.shape[1] != self.mesh.dim:
+            raise InputError(f"points has shape {tuple(points.shape)}; expected (points, {self.mesh.dim}).")
+        if u.shape[-1:] != (self.n_dofs,):
+            raise InputError(f"u has shape {tuple(u.shape)}; expected (*batch, {self.n_dofs}).")
+        return evaluate(self, u, points)
 
     def values_at(self, f: Any, points: Float64[Tensor, "m dim"], what: str) -> Shaped[Tensor, "m *components"]:
         """Values of a function, number or tuple of components at points, with the components of this space."""

@@ -1,0 +1,109 @@
+"""Neumann and Robin conditions as boundary terms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+from pdekit.domain import Boundary
+from pdekit.fem.assembly import assemble
+from pdekit.fem.coefficients import Field
+from pdekit.fem.conditions import boundary_values
+from pdekit.fem.quantities import Function, Quantity, inner
+from pdekit.fem.space import Space
+from pdekit.fem.surroundings import Surroundings
+from pdekit.solvers.operators.csr import CSR
+
+__all__ = ["natural"]
+
+
+def natural(
+    space: Space, boundaries: Sequence[Boundary], k: Any = 1.0
+) -> tuple[CSR | None, Shaped[Tensor, "*batch dofs"]]:
+    """The terms that Neumann and Robin conditions add to a matrix and a right-hand side.
+
+    Of ``-div(k grad u) = f`` with ``du/dn = value`` or ``du/dn + coefficient u = value`` the weak form has on its right
+    the integral of ``k value v`` over the part, and on its left that of ``k coefficient u v``. For vector fields the
+    value is the traction (with k = 1). A part that is not named has ``du/dn = 0``.
+
+    Args:
+        space: the space.
+        boundaries: Neumann and Robin conditions. Values and coefficients: a number; a tensor ``(*batch, m)`` over
+            ``space.dofs(where)``, of which the finite element function is taken; a function of points, coordinates
+            first (``lambda x: x[1]``); for vector fields a value is also ``(dim,)`` or a tuple.
+        k: the coefficient of the equation, as :func:`assemble` takes it.
+
+    Returns:
+        The matrix on the pattern of the space, to be added (None without a Robin condition), and the vector.
+
+    Raises:
+        InputError: another kind of condition, an unknown or repeated part, values that do not fit, a negative
+            coefficient.
+
+    Example:
+        >>> from pdekit.domain import Interval
+        >>> from pdekit.fem import P1, forms
+        >>> space = Space(Interval(cells=2).mesh(), P1())
+        >>> A, b = natural(space, [Boundary("left", "neumann", 3.0), Boundary("right", "robin", 1.0, coefficient=4.0)])
+        >>> b, (assemble(forms.diffusion, space, k=1.0) + A).diagonal()
+        (tensor([3., 0., 1.], dtype=torch.float64), tensor([2., 4., 6.], dtype=torch.float64))
+    """
+    named: set[str] = set()
+    matrix: CSR | None = None
+    vector: Tensor | None = None
+    for boundary in boundaries:
+        _check(boundary, named)
+        part = space.boundary(boundary.where)
+        added = assemble(_load, part, k=k, value=_coefficient(space, boundary.where, boundary.value, "value"))
+        assert isinstance(added, Tensor)
+        vector = added if vector is None else vector + added
+        if boundary.kind == "robin":
+            coefficient = _coefficient(space, boundary.where, boundary.coefficient, "coefficient", scalar=True)
+            more = assemble(_mass, part, k=k, coefficient=coefficient)
+            assert isinstance(more, CSR)
+            matrix = more if matrix is None else matrix + more
+    return matrix, torch.zeros(space.n_dofs, dtype=torch.float64) if vector is None else vector
+
+
+def _load(v: Function, w: Surroundings) -> Quantity:
+    return w.k * inner(w.value, v.value)
+
+
+def _mass(u: Function, v: Function, w: Surroundings) -> Quantity:
+    return w.k * w.coefficient * inner(u.value, v.value)
+
+
+def _check(boundary: Any, named: set[str]) -> None:
+    if not isinstance(boundary, Boundary):
+        raise InputError(f"boundaries holds {boundary!r}; expected Boundary(name, 'neumann', value).")
+    if boundary.kind not in ("neumann", "robin"):
+        hint = "fem.eliminate takes it" if boundary.kind == "dirichlet" else "a periodic condition needs a Grid"
+        raise InputError(
+            f"The boundary {boundary.where!r} is {boundary.kind}; natural takes neumann and robin: {hint}."
+        )
+    if boundary.where in named:
+        raise InputError(f"The boundary {boundary.where!r} is given twice; expected one condition a part.")
+    named.add(boundary.where)
+
+
+def _coefficient(space: Space, where: str, value: Any, what: str, scalar: bool = False) -> Any:
+    """A boundary value as a coefficient of a form."""
+    if callable(value) and not isinstance(value, Tensor):
+        return value
+    home = space if not scalar or not space.rank else Space(space.mesh, space.scalar)
+    if what == "coefficient" and bool((torch.as_tensor(value).detach() < 0).any()):
+        raise InputError(
+            f"The coefficient of the boundary {where!r} is negative; expected du/dn + coefficient u = value."
+        )
+    if not isinstance(value, Tensor) and not home.rank:
+        return value
+    if home.scalar.degree == 0:
+        raise InputError(f"{space.element} has no degrees of freedom on a boundary; expected a number or a function.")
+    dofs = home.dofs(where)
+    device = value.device if isinstance(value, Tensor) else torch.device("cpu")
+    values = boundary_values(home, where, value, dofs, device, what)
+    zeros = torch.zeros((*values.shape[:-1], home.n_dofs), dtype=values.dtype, device=device)
+    return Field(home, zeros.index_copy(-1, dofs.to(device), values))

@@ -1,0 +1,120 @@
+"""Norms of finite element functions, and of their errors."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from pdekit.core.errors import InputError
+from pdekit.fem.coefficients import interpolated
+from pdekit.fem.patch import Patch
+from pdekit.fem.points import at_points
+from pdekit.fem.space import Space
+
+__all__ = ["error_h1", "error_l2", "norm_h1", "norm_l2"]
+
+_FINER = 3
+"""How much higher than for assembly the order of quadrature is against a function that is no polynomial."""
+_CHUNK = 2**18
+
+
+def norm_l2(space: Space, u: Shaped[Tensor, "*batch dofs"]) -> Shaped[Tensor, "*batch"]:
+    """The root of the integral of ``|u|^2``.
+
+    Args:
+        space: where u lives.
+        u: degrees of freedom.
+
+    Raises:
+        InputError: another number of degrees of freedom.
+
+    Example:
+        >>> from pdekit.domain import Interval
+        >>> from pdekit.fem import P1
+        >>> space = Space(Interval(cells=4, box=(0.0, 3.0)).mesh(), P1())
+        >>> norm_l2(space, space.interpolate(lambda x: x[0]))
+        tensor(3., dtype=torch.float64)
+    """
+    return _integral(space, u, None, slopes=False).sqrt()
+
+
+def norm_h1(space: Space, u: Shaped[Tensor, "*batch dofs"]) -> Shaped[Tensor, "*batch"]:
+    """The root of the integral of ``|u|^2 + |grad u|^2``; arguments as for :func:`norm_l2`."""
+    return _integral(space, u, None, slopes=True).sqrt()
+
+
+def error_l2(
+    space: Space, u: Shaped[Tensor, "*batch dofs"], exact: Callable[[Tensor], Any]
+) -> Shaped[Tensor, "*batch"]:
+    """The L2 norm of ``u - exact``, by quadrature of a higher order than that of the space.
+
+    Args:
+        space: where u lives.
+        u: degrees of freedom.
+        exact: a function of points, coordinates first (``lambda x: torch.sin(x[0])``); of vectors a tuple or
+            ``(points, dim)``.
+
+    Raises:
+        InputError: another number of degrees of freedom or of components.
+    """
+    return _integral(space, u, exact, slopes=False).sqrt()
+
+
+def error_h1(
+    space: Space, u: Shaped[Tensor, "*batch dofs"], exact: Callable[[Tensor], Any]
+) -> Shaped[Tensor, "*batch"]:
+    """The H1 norm of ``u - exact``, whose gradient is found by differentiating ``exact``; as :func:`error_l2`."""
+    return _integral(space, u, exact, slopes=True).sqrt()
+
+
+def _integral(space: Space, u: Tensor, exact: Callable[[Tensor], Any] | None, slopes: bool) -> Tensor:
+    if u.shape[-1:] != (space.n_dofs,):
+        raise InputError(f"u has shape {tuple(u.shape)}; expected (*batch, {space.n_dofs}).")
+    order = space.quadrature_order + (_FINER if exact is not None else 0)
+    batch = u.shape[:-1]
+    total = u.new_zeros(batch).real
+    size = max(1, _CHUNK // (space.cell_dofs.shape[1] * max(1, batch.numel())))
+    for first in range(0, space.n_items, size):
+        patch = space.patch(first, min(first + size, space.n_items), u.device, order)
+        nodes = space.node_dofs[patch.cells].to(u.device)
+        values = u.unflatten(-1, (-1, space.components)) if space.rank else u
+        local = values.index_select(len(batch), nodes.reshape(-1)).unflatten(len(batch), tuple(nodes.shape))
+        function = interpolated(patch, space.scalar, local, space.rank)
+        flat = (..., 0, 0, *[slice(None)] * space.rank)
+        parts = [function.array[flat]]
+        if slopes:
+            parts.append(function.grad.array[(*flat, slice(None))])
+        targets = _exact(space, patch, exact, slopes) if exact is not None else [None] * len(parts)
+        for found, target in zip(parts, targets, strict=True):
+            missed = found if target is None else found - target
+            square = missed.abs() ** 2
+            square = square.flatten(len(batch) + 2).sum(-1) if square.ndim > len(batch) + 2 else square
+            total = total + (square * patch.dx).sum((-1, -2))
+    return total
+
+
+def _exact(space: Space, patch: Patch, exact: Callable[[Tensor], Any], slopes: bool) -> list[Tensor]:
+    """Values ``(m, q, *components)`` of a function at the points of a patch, and its gradient."""
+    x = patch.x.detach().reshape(-1, space.mesh.dim)
+    with torch.enable_grad():
+        place = x.clone().requires_grad_(slopes)
+        values, rank = at_points(exact, place, "The exact solution")
+        if rank != space.rank:
+            raise InputError(f"The exact solution has values of rank {rank}; {space.element} has rank {space.rank}.")
+        shape = patch.x.shape[:2]
+        out = [values.detach().reshape(*shape, *values.shape[1:])]
+        if slopes:
+            columns = values.reshape(len(x), -1).unbind(-1)
+            rows = [_slope(column, place) for column in columns]
+            gradient = torch.stack(rows, dim=1) if space.rank else rows[0]
+            out.append(gradient.reshape(*shape, *gradient.shape[1:]))
+    return out
+
+
+def _slope(values: Tensor, place: Tensor) -> Tensor:
+    if not values.requires_grad:
+        return torch.zeros_like(place)
+    (gradient,) = torch.autograd.grad(values.sum(), place, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(place) if gradient is None else gradient
