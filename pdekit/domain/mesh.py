@@ -54,7 +54,7 @@ class Mesh:
 
     Example:
         >>> mesh = Mesh([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]], [[0, 1, 2], [0, 2, 3]], "triangle")
-        >>> mesh = mesh.with_boundary("floor", lambda x: x[..., 1] == 0)
+        >>> mesh = mesh.with_boundary("floor", lambda x: x[1] == 0)
         >>> mesh
         Mesh(4 nodes, 2 triangles, boundaries: floor 1)
         >>> mesh.facets[mesh.boundary("floor")]
@@ -240,13 +240,13 @@ class Mesh:
             digest.update(nodes[np.lexsort(nodes.T)].astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def with_boundary(self, name: str, where: Callable[[Float64[Tensor, "m dim"]], Bool[Tensor, " m"]]) -> "Mesh":
-        """The same mesh with a part of its boundary named, for instance ``lambda x: x[..., 0] < 1e-9``.
+    def with_boundary(self, name: str, where: Callable[[Float64[Tensor, "dim m"]], Bool[Tensor, " m"]]) -> "Mesh":
+        """The same mesh with a part of its boundary named, for instance ``lambda x: x[0] < 1e-9``.
 
         Args:
             name: of the part; one that exists is replaced.
-            where: says of points ``(m, dim)`` whether they belong to the part. A facet does if all of its vertices and
-                its midpoint do.
+            where: says of points, coordinates first ``(dim, m)``, whether they belong to the part; or an Expression. A
+                facet does if all of its vertices and its midpoint do.
 
         Returns:
             A new mesh that shares the tables of this one.

@@ -10,6 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.core.expressions import Expression
 from pdekit.domain.mesh_checks import listing
 
 __all__ = ["check_names", "facets_where"]
@@ -55,7 +56,7 @@ def facets_where(
         facets: ``(facets, k)`` nodes of all facets.
         candidates: numbers of the facets to choose from.
         name: of the boundary that is wanted, for messages.
-        where: of points ``(m, dim)``, true or false for each.
+        where: of points, coordinates first ``(dim, m)``, true or false for each.
 
     Raises:
         InputError: an answer of another shape, or no facet for which it is true.
@@ -63,11 +64,11 @@ def facets_where(
     corners = points[facets[candidates]]
     inside = torch.ones(len(candidates), dtype=torch.bool)
     for place in (corners.mean(dim=1), *corners.unbind(dim=1)):
-        mask = torch.as_tensor(where(place))
+        mask = torch.as_tensor(where(place if isinstance(where, Expression) else place.T))
         if mask.shape != inside.shape:
             raise InputError(
-                f"where answered with the shape {tuple(mask.shape)} for points {tuple(place.shape)}; "
-                f"expected ({len(place)},): index coordinates as x[..., 0]."
+                f"where answered with the shape {tuple(mask.shape)} for {len(place)} points; expected ({len(place)},). "
+                "It gets coordinates first: x[0] is the first coordinate of every point."
             )
         inside &= mask.to(torch.bool)
     if not inside.any():
