@@ -262,7 +262,7 @@ class Space(Integration):
 
     def evaluate(
         self, u: Shaped[Tensor, "*batch dofs"], points: Float64[Tensor, "m dim"]
-    ) -> Shaped[Tensor, "*batch m *components"]:
+    ) -> Shaped[Tensor, "..."]:
         """Values of a function of this space at any points of the mesh; differentiable with respect to u.
 
         Args:
