@@ -4,7 +4,7 @@ import numpy as np
 
 from pdekit.kernels.compile import jit
 
-__all__ = ["fit_columns", "smooth"]
+__all__ = ["fit_columns", "poorly_aggregated", "smooth"]
 
 
 @jit
@@ -89,3 +89,27 @@ def fit_columns(members, starts, near, tolerance, column, value, fitted, count):
         count[g] = found
         total += found
     return total
+
+
+@jit
+def poorly_aggregated(indptr, indices, diagonal, group, theta, a):
+    """How many unknowns of one matrix are strongly connected, but to none of their own aggregate.
+
+    Args:
+        indptr, indices: the pattern.
+        diagonal: ``(n,)``, which entries lie on the diagonal.
+        group: ``(n,)``, the aggregate of each unknown.
+        theta: an entry is strong from this part of the geometric mean of the two diagonal entries on.
+        a: ``(nnz,)`` entries of the matrix.
+    """
+    poor = 0
+    for i in range(len(group)):
+        strong, inside = False, False
+        for k in range(indptr[i], indptr[i + 1]):
+            j = indices[k]
+            if j != i and a[k] != 0.0 and a[k] * a[k] >= theta * theta * abs(a[diagonal[i]] * a[diagonal[j]]):
+                strong = True
+                inside = inside or group[j] == group[i]
+        if strong and not inside:
+            poor += 1
+    return poor

@@ -42,6 +42,8 @@ class Aggregates(NamedTuple):
     """(columns, k) the near null space in terms of the columns"""
     nodes: np.ndarray
     """(columns,) int32, the aggregate of each column"""
+    group: np.ndarray
+    """(n,) int32, the aggregate of each unknown, -1 for none"""
 
 
 def split(matrix: scipy.sparse.csr_array, theta: float) -> Splitting | None:
@@ -49,14 +51,15 @@ def split(matrix: scipy.sparse.csr_array, theta: float) -> Splitting | None:
 
     Args:
         matrix: with columns in order and the diagonal stored.
-        theta: an entry is a strong connection if its size is at least this part of the largest off the diagonal.
+        theta: an entry is a strong connection if it is negative and of at least this part of the size of the most
+            negative one of its row.
 
     Returns:
         None where the matrix cannot be coarsened.
     """
     from pyamg.classical.split import RS
 
-    sizes = _off_diagonal(matrix)
+    sizes = np.where(matrix.data < 0, _off_diagonal(matrix), 0.0)
     largest = np.maximum.reduceat(sizes, matrix.indptr[:-1])
     strong = (sizes > 0) & (sizes >= theta * np.repeat(largest, np.diff(matrix.indptr)))
     coarse = RS(_graph(matrix, strong), second_pass=True).astype(bool)
@@ -82,15 +85,15 @@ def aggregate(
     """
     from pyamg.aggregation.aggregate import standard_aggregation
 
-    n = matrix.shape[0]
+    n = len(matrix.indptr) - 1
     blocks = matrix if nodes is None else _blocks(matrix, nodes)
     sizes, root = np.abs(blocks.data), np.sqrt(np.abs(blocks.diagonal()))
-    rows = np.repeat(np.arange(blocks.shape[0]), np.diff(blocks.indptr))
+    rows = _rows(blocks)
     strong = (sizes >= theta * root[rows] * root[blocks.indices]) & (_off_diagonal(blocks) > 0)
     if not strong.any():
         return None
     owner = standard_aggregation(_graph(blocks, strong))[0].tocoo()
-    of_node = np.full(blocks.shape[0], -1, dtype=np.int32)
+    of_node = np.full(len(root), -1, dtype=np.int32)
     of_node[owner.row] = owner.col
     mine = of_node if nodes is None else of_node[nodes]
     members = np.flatnonzero(mine >= 0)
@@ -115,14 +118,18 @@ def aggregate(
     of_column = np.repeat(np.arange(groups), count).astype(np.int32)
     return Aggregates(
         t_ptr, values, p_ptr, product.columns, product.slot, product.home, fitted[:columns],
-        of_column,
+        of_column, mine,
     )  # fmt: skip
+
+
+def _rows(matrix: scipy.sparse.csr_array) -> np.ndarray:
+    """The row of each entry."""
+    return np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
 
 
 def _off_diagonal(matrix: scipy.sparse.csr_array) -> np.ndarray:
     """Sizes of entries, 0 on the diagonal."""
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    return np.where(rows == matrix.indices, 0.0, np.abs(matrix.data))
+    return np.where(_rows(matrix) == matrix.indices, 0.0, np.abs(matrix.data))
 
 
 def _graph(matrix: scipy.sparse.csr_array, strong: np.ndarray) -> scipy.sparse.csr_array:
@@ -133,7 +140,7 @@ def _graph(matrix: scipy.sparse.csr_array, strong: np.ndarray) -> scipy.sparse.c
 def _blocks(matrix: scipy.sparse.csr_array, nodes: np.ndarray) -> scipy.sparse.csr_array:
     """Frobenius norms of the blocks between nodes."""
     count = int(nodes.max()) + 1
-    rows = nodes[np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))]
+    rows = nodes[_rows(matrix)]
     summed = scipy.sparse.coo_array((matrix.data**2, (rows, nodes[matrix.indices])), shape=(count, count)).tocsr()
     summed.data = np.sqrt(summed.data)
     summed.sort_indices()

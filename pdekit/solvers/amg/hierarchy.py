@@ -10,18 +10,28 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.kernels.sparse.aggregation import poorly_aggregated
 from pdekit.kernels.sparse.amg_cycle import cycle
 from pdekit.kernels.sparse.interpolation import poorly_covered
 from pdekit.kernels.sparse.pcg import MULTIGRID, KernelPreconditioner
 from pdekit.kernels.threads import for_each_sample
+from pdekit.solvers.amg.coarsen import Splitting
+from pdekit.solvers.amg.tensor_cycle import TensorCycle
 from pdekit.solvers.amg.transfers import Settings, Transfers, build
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
 
 __all__ = ["Hierarchy"]
 
-_POOR = 0.002
-"""A matrix whose part of poorly covered fine unknowns is larger gets a hierarchy of its own."""
+_POORLY_COVERED, _POORLY_AGGREGATED = 0.002, 0.01
+"""A matrix with a larger part of such unknowns gets a hierarchy of its own (docs/decisions/0010)."""
+
+
+_KEPT = 4
+"""Matrices in a batch up to which each may keep a hierarchy of its own."""
+
+_SMALL = 20_000
+"""Numbers in all vectors up to which starting threads does not pay."""
 
 
 class Hierarchy(LinearOperator):
@@ -36,6 +46,7 @@ class Hierarchy(LinearOperator):
     def __init__(self, A: CSR, settings: Settings, reuse: bool):
         self._A, self.settings = A, settings
         self._indptr, self._indices = A.pattern.arrays
+        self._diagonal = A.pattern.diagonal[0].cpu().numpy()
         self._entries = A.entries.detach().cpu().reshape(-1, A.pattern.nnz).contiguous().numpy()
         self._near = None if A.near_nullspace is None else A.near_nullspace.detach().cpu().numpy()
         self._nodes = _nodes(A)
@@ -53,25 +64,31 @@ class Hierarchy(LinearOperator):
     def _representative(self) -> np.ndarray:
         if len(self._entries) == 1:
             return self._entries[0]
-        diagonal = self._entries[:, self._A.pattern.diagonal[0].cpu().numpy()]
-        scale = np.abs(diagonal).mean(axis=1)
-        return (self._entries / np.where(scale > 0, scale, 1.0)[:, None]).mean(axis=0)
+        total = np.zeros(self._entries.shape[1])
+        for entries in self._entries:  # one by one: in this order on any machine, without a copy of all
+            total += entries / max(float(np.abs(entries[self._diagonal]).mean()), np.finfo(np.float64).tiny)
+        return total / len(self._entries)
 
     def _coarsen(self, entries: np.ndarray) -> Transfers:
         return build(self._indptr, self._indices, entries, self.settings, self._near, self._nodes)
 
     def _foreign(self, shared: Transfers) -> np.ndarray:
         """Whether each matrix breaks the rule of reuse, judged by its numbers and the shared patterns alone."""
-        found = np.zeros(len(self._entries), dtype=bool)
-        if len(found) > 1 and shared.coarse is not None and shared.role is not None:
-            fine = max(int((~shared.coarse).sum()), 1)
-            coarse, role = shared.coarse, shared.role
+        found, first = np.zeros(len(self._entries), dtype=bool), shared.first
+        if len(found) == 1 or first is None:
+            return found
 
-            def one(i: int, _: dict) -> None:
-                poor = poorly_covered(self._indptr, self._indices, coarse, role, self._entries[i])
-                found[i] = poor > _POOR * fine
+        def one(i: int, _: dict) -> None:
+            if isinstance(first, Splitting):
+                role, entries = first.pattern.role, self._entries[i]
+                poor = poorly_covered(self._indptr, self._indices, first.coarse, role, entries)
+                found[i] = poor > _POORLY_COVERED * max(int((~first.coarse).sum()), 1)
+            else:
+                theta, group = self.settings.strength, first.group
+                poor = poorly_aggregated(self._indptr, self._indices, self._diagonal, group, theta, self._entries[i])
+                found[i] = poor > _POORLY_AGGREGATED * len(group)
 
-            for_each_sample(one, len(found), None)
+        for_each_sample(one, len(found), None)
         return found
 
     def transfers(self, index: int) -> Transfers:
@@ -86,10 +103,13 @@ class Hierarchy(LinearOperator):
     def kernel(self, index: int, space: dict) -> KernelPreconditioner | None:
         """The cycle of one matrix for the fused kernel, its numbers in memory kept in a thread's ``space``.
 
-        None where the matrix has a diagonal entry that is not positive.
+        None where the matrix has a diagonal entry that is not positive. A hierarchy of one matrix alone is not kept:
+        hundreds of them would not fit into memory.
         """
         if space.get("matrix") != index:
-            transfers = self.transfers(index)
+            shares = self.shared is not None and not self.foreign[index]
+            few = len(self._entries) <= _KEPT
+            transfers = self.transfers(index) if shares or few else self._coarsen(self._entries[index])
             if space.get("transfers") is not transfers:
                 space.update(transfers=transfers, values=np.empty(transfers.values_size))
                 space["work"] = np.empty(transfers.work_size)
@@ -168,22 +188,50 @@ class Hierarchy(LinearOperator):
         for_each_sample(one, len(numbers), None)
         return numbers
 
+    @cached_property
+    def _tensor_cycles(self) -> list[tuple[list[int], TensorCycle]]:
+        """For each transfers the matrices that use them and their cycles."""
+        members: dict[int, list[int]] = {}
+        for i in range(len(self._entries)):
+            members.setdefault(id(self.transfers(i)), []).append(i)
+        cycles = []
+        for mine in members.values():
+            numbers = [self._numbers[i] for i in mine]
+            cycles.append((mine, TensorCycle(self.transfers(mine[0]), self._entries[mine], numbers, self.device)))
+        return cycles
+
     @torch.no_grad()
     def cycle(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
         """The V-cycle without a gradient."""
         batch, n = torch.broadcast_shapes(x.shape[:-1], self.batch_shape), self.shape[0]
-        owner = torch.arange(len(self._entries)).reshape(self.batch_shape).expand(batch).reshape(-1).tolist()
-        rows = x.detach().expand(*batch, n).reshape(-1, n).contiguous().numpy()
-        out, numbers = np.empty_like(rows), self._numbers
+        owner = torch.arange(len(self._entries)).reshape(self.batch_shape).expand(batch).reshape(-1)
+        rows = x.detach().expand(*batch, n).reshape(-1, n)
+        apply = self._apply_kernels if self.device.type == "cpu" else self._apply_tensors
+        return apply(rows, owner).reshape(*batch, n)
+
+    def _apply_kernels(self, x: Tensor, owner: Tensor) -> Tensor:
+        rows, numbers, places = x.contiguous().numpy(), self._numbers, owner.tolist()
+        out = np.empty_like(rows)
 
         def one(i: int, space: dict) -> None:
-            transfers = self.transfers(owner[i])
+            k = places[i]
+            transfers = self.transfers(k)
             if space.get("transfers") is not transfers:
                 space.update(transfers=transfers, work=np.empty(transfers.work_size))
-            cycle(transfers.table, transfers.index, numbers[owner[i]], space["work"], rows[i], out[i])
+            cycle(transfers.table, transfers.index, self._entries[k], numbers[k], space["work"], rows[i], out[i])
 
-        for_each_sample(one, len(rows), None if rows.size > 20_000 else 1)
-        return torch.from_numpy(out).reshape(*batch, n)
+        for_each_sample(one, len(rows), None if rows.size > _SMALL else 1)
+        return torch.from_numpy(out)
+
+    def _apply_tensors(self, x: Tensor, owner: Tensor) -> Tensor:
+        out = torch.empty_like(x)
+        for matrices, cycles in self._tensor_cycles:
+            places = torch.full((len(self._entries),), -1)
+            places[matrices] = torch.arange(len(matrices))
+            chosen = torch.nonzero(places[owner] >= 0)[:, 0]
+            here = chosen.to(x.device)
+            out[here] = cycles.apply(x[here], places[owner][chosen].to(x.device))
+        return out
 
 
 class _Apply(torch.autograd.Function):

@@ -10,7 +10,7 @@ from pdekit.kernels.sparse import amg_cycle as at
 from pdekit.kernels.sparse.aggregation import smooth
 from pdekit.kernels.sparse.galerkin import galerkin_pattern, multiply
 from pdekit.kernels.sparse.interpolation import weigh
-from pdekit.solvers.amg.coarsen import Aggregates, aggregate, split
+from pdekit.solvers.amg.coarsen import Aggregates, Splitting, aggregate, split
 
 __all__ = ["Level", "Settings", "Transfers", "build"]
 
@@ -48,9 +48,8 @@ class Transfers:
     work_size: int
     row_size: int
     levels: tuple[Level, ...]
-    coarse: np.ndarray | None
-    """(n,) bool, the coarse unknowns of the first level; of classical coarsening"""
-    role: np.ndarray | None
+    first: Splitting | Aggregates | None
+    """How the first level was coarsened; None where there is no other"""
 
     @property
     def operator_complexity(self) -> float:
@@ -104,7 +103,7 @@ def build(
     index, recipe, fixed = _Arrays(np.int32), _Arrays(np.int32), _Arrays(np.float64)
     rows: list[np.ndarray] = []
     levels: list[Level] = []
-    coarse = role = None
+    first: Splitting | Aggregates | None = None
     values_size = work_size = row_size = 0
     while True:
         n, nnz = len(indptr) - 1, len(indices)
@@ -114,9 +113,11 @@ def build(
         t[at.N], t[at.NNZ], t[at.DEGREE] = n, nnz, settings.degree
         t[at.A_PTR], t[at.A_IND] = index.add(indptr), index.add(indices)
         t[at.A_DIAG] = index.add(np.flatnonzero(np.repeat(np.arange(n), np.diff(indptr)) == indices).astype(np.int32))
-        t[at.A_VAL], t[at.D_INV], t[at.BOUND] = values_size, values_size + nnz, values_size + nnz + n
-        values_size += nnz + n + 1
+        t[at.D_INV], t[at.BOUND] = values_size, values_size + n
+        values_size += n + 1
         if len(rows) > 1:
+            t[at.A_VAL] = values_size
+            values_size += nnz
             t[at.B], t[at.X] = work_size, work_size + n
             work_size += 2 * n
         step = None
@@ -132,13 +133,14 @@ def build(
                 t[at.DENSE], t[at.FACTOR] = 1, values_size
                 values_size += n * n
             break
+        first = first or step
         if isinstance(step, Aggregates):
             p_ptr, p_ind = step.indptr, step.indices
             t[at.AGGREGATED] = 1
             t[at.T_PTR], t[at.T_SLOT], t[at.T_HOME] = (recipe.add(part) for part in (step.t_ptr, step.slot, step.home))
             t[at.T_VAL] = fixed.add(step.values)
             weights = np.empty(len(p_ind))
-            smooth(indptr, indices, step.t_ptr, step.slot, step.home, step.values, entries, 4 / 3, p_ptr, weights)
+            smooth(indptr, indices, step.t_ptr, step.slot, step.home, step.values, entries, at.DAMPING, p_ptr, weights)
             m, near, nodes = len(step.nodes), step.near, step.nodes
         else:
             mask, pattern = step
@@ -150,8 +152,6 @@ def build(
             weigh(indptr, pattern.role, p_ptr, pattern.shared, pattern.shared_entry, pattern.shared_weight,
                   entries, weights)  # fmt: skip
             m = int(mask.sum())
-            if len(rows) == 1:
-                coarse, role = mask, pattern.role
         t[at.WEIGHTS], t[at.P_PTR], t[at.P_IND] = len(p_ind), index.add(p_ptr), index.add(p_ind)
         t[at.P_VAL] = values_size
         values_size += len(p_ind)
@@ -171,5 +171,5 @@ def build(
     table = np.concatenate(rows).astype(np.int32)
     return Transfers(
         table, index.joined(), recipe.joined(), fixed.joined(), values_size, work_size, max(row_size, 1),
-        tuple(levels), coarse, role,
+        tuple(levels), first,
     )  # fmt: skip

@@ -30,16 +30,18 @@ class AMG(Preconditioner):
     matrix's own.
 
     **The rule of reuse.** A matrix does not share if more than 2 in 1,000 of its fine unknowns take less than a tenth
-    of their connections from coarse ones (classical coarsening); it gets a hierarchy of its own. The rule looks at the
-    batch alone, so that a batch gives the same numbers again. ``print(AMG().setup(A))`` says how many share.
+    of their connections from coarse ones (classical), or more than 1 in 100 of its unknowns have strong connections but
+    none within their aggregate (aggregation); it gets a hierarchy of its own. The rule looks at the numbers of the
+    batch alone, so that a batch gives the same again, on any number of threads. ``print(AMG().setup(A))`` says how many
+    share.
 
     Args:
         kind: "classical" splits the unknowns into coarse and fine ones (Ruge-Stüben): for scalar problems;
             "aggregation" joins them (smoothed aggregation): for vector problems, whose ``near_nullspace`` it
             reproduces, and for three dimensions. "auto" takes aggregation where a ``near_nullspace`` of several
             columns is known, or rows have more than 10 entries on average.
-        strength: from 0 to 1; smaller connections, relative to the largest of their row (classical) or to the diagonal
-            (aggregation), do not count for coarsening. None means 0.1, or 0 for aggregation.
+        strength: from 0 to 1; smaller connections, relative to the most negative of their row (classical) or to the
+            diagonal (aggregation), do not count for coarsening. None means 0.1, or 0.05 for aggregation.
         smoother: "gauss-seidel" sweeps once forwards and once backwards, on the CPU; "chebyshev" takes polynomials of
             degree 2, on any device. "auto" takes what suits the device.
         coarse_size: coarsening ends at so many unknowns, which are solved for directly.
@@ -50,7 +52,7 @@ class AMG(Preconditioner):
         >>> from pdekit.solvers import CG, solve
         >>> A = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(500, 500))
         >>> int(solve(A, np.ones(500), CG(AMG())).iterations)
-        1
+        7
 
     Source:
         Ruge, Stüben, "Algebraic multigrid", in McCormick (ed.), "Multigrid methods", 1987; Vaněk, Mandel, Brezina,
@@ -99,7 +101,7 @@ class AMG(Preconditioner):
         wide = A.pattern.nnz > _ROW * max(A.pattern.n, 1)
         aggregation = self.kind == "aggregation" or (self.kind == "auto" and (several or wide))
         chebyshev = self.smoother == "chebyshev" or (self.smoother == "auto" and not on_cpu)
-        strength = (0.0 if aggregation else 0.1) if self.strength is None else float(self.strength)
+        strength = (0.05 if aggregation else 0.1) if self.strength is None else float(self.strength)
         settings = Settings(aggregation, strength, 2 if chebyshev else 0, self.coarse_size)
         return Hierarchy(A, settings, self.reuse)
 
