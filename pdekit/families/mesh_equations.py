@@ -12,7 +12,7 @@ from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.conditions import with_rest
 from pdekit.families.residual import Residual
-from pdekit.fem import P1, Q1, Element, Eliminated, Space, Vector, assemble, eliminate, forms
+from pdekit.fem import P1, Q1, Element, Eliminated, Space, Vector, assemble, eliminate, forms, natural
 from pdekit.solvers import CSR, LinearSystem
 
 __all__ = ["MeshEquations", "first_order"]
@@ -76,8 +76,6 @@ class MeshEquations:
         """The system with its Neumann and Robin terms; ``flux`` is the coefficient k in ``k du/dn``."""
         if not self.natural:
             return A, b
-        from pdekit.fem import natural
-
         more, load = natural(self.space, self.natural, k=flux)
         return A if more is None else A + more, b + load
 

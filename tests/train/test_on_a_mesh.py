@@ -11,7 +11,7 @@ from pdekit.domain import Disk, Rectangle
 from pdekit.samples import FieldSpec, Schema, Source, hdf5
 from pdekit.stream import Stream, generate
 from pdekit.train import Surrogate
-from pdekit.train.metrics import boundary_error, relative_l2
+from pdekit.train.metrics import boundary_error, relative_h1, relative_l2
 from pdekit.train.normaliser import Normaliser
 
 MESH = Rectangle(cells=3).mesh()
@@ -83,3 +83,10 @@ def test_metrics_on_a_mesh_use_its_quadrature():
     inside[MESH.facets[MESH.boundary("all")].flatten()] = False
     assert boundary_error(x + inside, x, MESH).item() == 0
     assert boundary_error((1.0 + 1.0 * ~inside)[None], 0 * x + 1, MESH).item() == pytest.approx(1.0)
+
+
+def test_the_h1_error_on_a_mesh_is_that_of_its_elements():
+    """Of x + 1 against x on the unit square: ||1||^2 = 1, ||x||^2 = 1/3, ||grad x||^2 = 1."""
+    x = MESH.points[:, 0][None]
+    assert relative_h1(1.1 * x, x, MESH).item() == pytest.approx(0.1, rel=1e-12)
+    assert relative_h1(x + 1, x, MESH).item() == pytest.approx((1 / (1 / 3 + 1)) ** 0.5, rel=1e-12)
