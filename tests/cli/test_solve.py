@@ -148,7 +148,7 @@ def test_arrays_that_are_no_fields(array, expected, capsys):
         (["darcy", "--out", "s.vtu"], "ends with .h5 (.vtu is for meshes)"),
         (["darcy", "--plot", "s.h5"], "ends with .png"),
         (["darcy", "--method", "Multigird"], "Did you mean Multigrid?"),
-        (["poisson", "--coefficient", "a.npy"], "advection-diffusion; poisson takes --source."),
+        (["poisson", "--coefficient", "a.npy"], "nonlinear-diffusion; poisson takes --source."),
         (["laplace"], "'poisson', 'darcy'"),
     ],
 )

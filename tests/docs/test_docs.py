@@ -1,6 +1,7 @@
 """The documentation's code runs, its commands exist, and its tables are those of the stored results."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,7 +25,9 @@ def blocks(path: Path, language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """One working folder for all pages, in the order of the index: one loads the model that another has trained."""
-    return tmp_path_factory.mktemp("docs")
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copy(ROOT / "examples" / "data" / "bracket.msh", folder)  # as the pages on meshes ask for
+    return folder
 
 
 @pytest.mark.parametrize("page", PAGES)
