@@ -64,7 +64,8 @@ class Form:
     @property
     def remembered(self) -> bool:
         """Whether equal calls mean equal forms: what a nested function refers to can change between calls."""
-        return getattr(self.function, "__closure__", None) is None and getattr(self.function, "__self__", None) is None
+        plain = inspect.unwrap(self.function)
+        return inspect.isfunction(plain) and plain.__closure__ is None
 
     def columns(self, domain: Integration) -> int:
         """Trial functions of an item: 1 for a vector."""

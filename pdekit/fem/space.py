@@ -260,9 +260,7 @@ class Space(Integration):
         """
         return self.values_at(f, self._node_points, "The function to interpolate").reshape(-1)
 
-    def evaluate(
-        self, u: Shaped[Tensor, "*batch dofs"], points: Float64[Tensor, "m dim"]
-    ) -> Shaped[Tensor, "..."]:
+    def evaluate(self, u: Shaped[Tensor, "*batch dofs"], points: Float64[Tensor, "m dim"]) -> Shaped[Tensor, "..."]:
         """Values of a function of this space at any points of the mesh; differentiable with respect to u.
 
         Args:
