@@ -6,6 +6,7 @@ BENCHMARKS = {
     "generation": "pdekit.bench.generation",
     "multigrid": "pdekit.bench.multigrid",
     "fem": "pdekit.bench.fem",
+    "auto": "pdekit.bench.auto",
     "fno-step": "pdekit.bench.fno_step",
 }
 """Names on the command line and the modules that define them as ``BENCHMARK``."""
