@@ -54,7 +54,8 @@ class Auto(Method):
     stencil on a plane or in space                                 :class:`CG` with :class:`Multigrid`
     dense matrix; sparse matrix of width up to 75                  :class:`Direct`
     sparse, real, symmetric, positive diagonal, plane-like         :class:`CG` with :class:`AMG`, ``Direct``
-    the same in space                                              ``CG`` with :class:`IC0`, ``Direct``
+    the same in space, of width up to 400                          ``CG`` with :class:`IC0`, ``Direct``
+    the same in space                                              ``CG`` with IC0, ``MINRES``, ``Direct``
     other Hermitian, plane-like or of width up to 400              ``Direct``
     other Hermitian                                                :class:`MINRES`, ``Direct``
     any other sparse matrix, plane-like                            ``Direct``
@@ -68,27 +69,23 @@ class Auto(Method):
     negative that is seen at once, elsewhere CG meets a direction of negative curvature, and the next method is taken.
     On an accelerator CG takes AMG, which is made of products there, in place of IC0, and GMRES Jacobi.
 
-    Measured on one core, rtol 1e-8, milliseconds a system with set-up (iterations); finite differences, elasticity P1:
+    ``pdekit bench auto`` prints what each choice costs beside the others. In milliseconds a system, set-up included,
+    rtol 1e-8, two cores (iterations):
 
-    ==============================  ======  ========  ==========  ===========  ===========
-    matrix                          Direct  CG, AMG   CG, IC0     MINRES       GMRES, ILU0
-    ==============================  ======  ========  ==========  ===========  ===========
-    diffusion, plane, 10,000        15      14 (8)    10 (112)
-    the same, 102,400               302     140 (9)   281 (348)
-    the same, 360,000               1381    768 (9)   2670 (653)
-    32 of 10,000 in a batch         11.5    3.4 (8)   6.1 (113)
-    32 of 900                       0.84    0.38 (8)  0.22 (36)
-    diffusion, box, 1,728           6       7 (7)     1 (19)
-    the same, 27,000                872     102 (7)   15 (42)
-    elasticity, plane, 29,040       103     118 (40)  119 (333)
-    elasticity, box, 2 of 9,450     540     170 (25)  36 (90)
-    convection, plane, 32,400       70                                         231 (243)
-    the same, 250,000               926                                        5867 (521)
-    convection, box, 27,000         901                                        19 (24)
-    Helmholtz, plane, 32,400        72                            1441 (1900)  over 1000
-    Helmholtz, box, 8,000           63                            58 (239)     40 (79)
-    the same, 27,000                888                           148 (367)    407 (267)
-    ==============================  ======  ========  ==========  ===========  ===========
+    =======================  ======  =======  =========  ==========  ===========
+    matrix                   Direct  CG, AMG  CG, IC0    MINRES      GMRES, ILU0
+    =======================  ======  =======  =========  ==========  ===========
+    diffusion 100 x 100      16      17 (8)   8.3 (112)
+    the same, 32 in a batch  7.6     2.6 (8)  3.7 (113)
+    diffusion 320 x 320      281     138 (9)  212 (349)
+    diffusion 12 x 12 x 12   4.9     6.9 (7)  1.0 (19)
+    diffusion 30 x 30 x 30   714     88 (7)   11 (43)
+    convection 180 x 180     63                                      237 (217)
+    convection 30 x 30 x 30  762                                     21 (23)
+    Helmholtz 180 x 180      65                          530 (1163)  not in 1000
+    Helmholtz 20 x 20 x 20   59                          86 (338)    100 (256)
+    Helmholtz 30 x 30 x 30   775                         210 (448)   308 (399)
+    =======================  ======  =======  =========  ==========  ===========
 
     Example:
         >>> from pdekit.domain import Grid
@@ -129,7 +126,9 @@ def _for_sparse(A: CSR) -> tuple[Method, ...]:
     if definite:
         if A.dtype.is_complex:
             return (Direct(),) if plane else (CG(), Direct())
-        return CG(AMG() if plane or not on_cpu else IC0()), Direct()
+        if plane or not on_cpu:
+            return CG(AMG()), Direct()
+        return (CG(IC0()), Direct()) if width <= _MIDDLING else (CG(IC0()), MINRES(), Direct())
     if plane:
         return (Direct(),)
     if A.hermitian:

@@ -41,6 +41,7 @@ CHOICES = {
     "small plane": (laplacian(30), (Direct(),)),
     "plane": (laplacian(PLANE), (CG(AMG()), Direct())),
     "box": (box(SYMMETRIC), (CG(IC0()), Direct())),
+    "wide box": (box(tridiagonal(-1, 2, -1, 28), 28), (CG(IC0()), MINRES(), Direct())),
     "plane, not symmetric": (convection(PLANE), (Direct(),)),
     "box, not symmetric": (box(FLOW), (GMRES(ILU0()), Direct())),
     "box, not symmetric, zeros on the diagonal": (shifted(box(FLOW), -7.5), (Direct(),)),

@@ -259,6 +259,7 @@ def test_tolerances_that_mean_nothing(tolerances):
         solve(np.eye(2), np.ones(2), **tolerances)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
 def test_sparse_torch_matrices():
     A = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [1.0, 0.0, 4.0]], dtype=torch.float64)
     b = np.array([1.0, 2.0, 3.0])
