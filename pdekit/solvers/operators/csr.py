@@ -42,7 +42,7 @@ class CSR(LinearOperator):
         tags: properties known to hold for every matrix; None finds from the entries, on first use, whether they are
             symmetric (and Hermitian).
         nullspace: ``(n, k)``, orthonormal columns that span the null space that the matrices and their adjoints share.
-        near_nullspace: ``(n, k)``, vectors that the matrices nearly annihilate, such as rigid-body modes, for AMG.
+        near_nullspace: ``(n, modes)``, vectors that the matrices nearly annihilate, such as rigid-body modes, for AMG.
         geometry: where the unknowns are.
 
     Raises:
@@ -64,7 +64,7 @@ class CSR(LinearOperator):
         *,
         tags: frozenset[Tag] | None = None,
         nullspace: Shaped[Tensor, "n k"] | None = None,
-        near_nullspace: Shaped[Tensor, "n k"] | None = None,
+        near_nullspace: Shaped[Tensor, "n modes"] | None = None,
         geometry: Points | None = None,
     ):
         if isinstance(indptr, Pattern):
