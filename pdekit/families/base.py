@@ -24,7 +24,7 @@ from pdekit.families.residual import Residual
 from pdekit.fem import Element
 from pdekit.fields import PointSet, RandomField
 from pdekit.samples import Certificate, Identity, Inputs, Samples, Source
-from pdekit.solvers import Auto, LinearSystem, Method, NotConverged, Solution, solve
+from pdekit.solvers import Auto, Direct, LinearSystem, Method, NotConverged, Solution, solve
 
 __all__ = ["ArrayLike", "Domain", "Family", "MeshDomain"]
 
@@ -44,6 +44,10 @@ class Family(Source):
 
     linear: ClassVar[bool] = True
     """Whether :meth:`system` is all there is to solve, rather than the first step towards it."""
+    definite: ClassVar[bool] = False
+    """Whether matrices on a mesh are symmetric and positive definite."""
+    matrices: ClassVar[int] = 4
+    """Copies of the matrix of a sample on a mesh at the peak: assembled, eliminated, its preconditioner."""
     domain: Domain
 
     @cached_property
@@ -227,7 +231,8 @@ class Family(Source):
             rtol: relative tolerance on ``||b - A x||_2``, recomputed in float64 from the solution.
             method: a solver method; None means :class:`Auto`.
             guess: samples whose outputs to start from.
-            memory: budget such as ``2GiB`` for the working arrays; a larger batch is solved in parts.
+            memory: budget such as ``2GiB`` for what solving takes, beside what all samples of the family share (mesh,
+                space) and the solutions; a larger batch is solved in parts.
             throw: raise where a sample misses the tolerance, instead of returning it not accepted.
 
         Raises:
@@ -237,19 +242,22 @@ class Family(Source):
         if inputs.meshes is not None:
             return self._solve_each(inputs, guess, rtol=rtol, method=method, memory=memory, throw=throw)
         count = len(inputs)
-        rows = count if memory is None else max(1, bytes_of(memory) // self._sample_bytes())
-        parts = [slice(start, min(start + rows, count)) for start in range(0, count, max(rows, 1))] or [slice(0, 0)]
-        fields, solutions = [], []
+        rows = count if memory is None else max(1, bytes_of(memory) // self._sample_bytes(method))
+        u, solutions = None, []
         with torch.no_grad():
-            for part in parts:
-                some = inputs if len(parts) == 1 else inputs[part]
-                u, solution = self._solve_part(some, None if guess is None else guess[part], method, rtol)
+            for first in range(0, max(count, 1), max(rows, 1)):
+                part = slice(first, min(first + rows, count))
+                some = inputs if rows >= count else inputs[part]
+                found, solution = self._solve_part(some, None if guess is None else guess[part], method, rtol)
+                if u is None:
+                    u = found if rows >= count else found.new_empty(count, *found.shape[1:])
+                if rows < count:
+                    u[part] = found
                 solutions.append(solution)
-                fields.append(u)
-        whole = solutions[0] if len(parts) == 1 else Solution.cat(solutions)
+        whole = solutions[0] if len(solutions) == 1 else Solution.cat(solutions)
         if throw and not bool(whole.converged.all()):
             raise NotConverged(whole)
-        u = fields[0] if len(parts) == 1 else torch.cat(fields)
+        assert u is not None
         return Samples(inputs.schema, {**inputs.fields, self.output: u}, inputs.identity, _certificate(whole))
 
     def _solve_part(
@@ -289,11 +297,14 @@ class Family(Source):
         boundary = {name: torch.cat([part.boundary[name][0] for part in parts]) for name in names}
         return Residual(torch.cat([part.interior[0] for part in parts]), boundary)
 
-    def _sample_bytes(self) -> int:
+    def _sample_bytes(self, method: Method | None) -> int:
         """What solving one sample takes at the peak, apart from what all samples share."""
         if isinstance(self.place, Grid):
             return 8 * self.place.size * _ARRAYS
-        return self.on_mesh.sample_bytes
+        direct = isinstance(method, Direct)
+        if method is None or isinstance(method, Auto):  # which falls back on factors where CG may fail
+            direct = not self.definite or self.on_mesh.space.pattern.width <= _NARROW
+        return self.on_mesh.sample_bytes(self.matrices, factors=direct)
 
     def describe(self) -> dict[str, Any]:
         """Plain containers from which the family can be made again, as a configuration file names it."""
@@ -316,6 +327,7 @@ class Family(Source):
         return Inputs(self.schema, {n: v.expand(count, *v.shape[1:]) if len(v) == 1 else v for n, v in checked.items()})
 
 
+_NARROW = 75  # up to which Auto factors definite matrices too
 _ARRAYS = 24
 """Grid-sized float64 arrays per sample at the peak: faces, their making, iterates, the samples themselves."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -70,6 +70,8 @@ class Darcy(Family):
         Li, Kovachki, Azizzadenesheli, Liu, Bhattacharya, Stuart, Anandkumar, "Fourier neural operator for parametric
         partial differential equations", ICLR 2021.
     """
+
+    definite: ClassVar[bool] = True
 
     domain: Domain
     coefficient: RandomField

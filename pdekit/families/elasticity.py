@@ -68,6 +68,7 @@ class Elasticity(MeshFamily):
 
     kinds: ClassVar[tuple[str, ...]] = ("dirichlet", "neumann")
     vector: ClassVar[bool] = True
+    definite: ClassVar[bool] = True
 
     domain: MeshDomain
     young: float | RandomField

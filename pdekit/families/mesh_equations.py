@@ -1,5 +1,6 @@
 """What the families share on a mesh: the space, the conditions, the way from fields to unknowns and back."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -150,12 +151,17 @@ class MeshEquations:
     def _floats(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> bool:
         return not self.dirichlet and self.system(A, b).operator.nullspace is not None
 
-    @property
-    def sample_bytes(self) -> int:
-        """What assembling and solving one sample takes at the peak, apart from what all samples share."""
-        numbers = _MATRICES * self.space.pattern.nnz + _VECTORS * self.space.n_dofs + 2 * self.space.mesh.n_cells
-        return 16 * numbers if self.complex else 8 * numbers
+    def sample_bytes(self, matrices: int, *, factors: bool) -> int:
+        """What assembling and solving one sample takes at the peak, apart from what all samples share.
+
+        Args:
+            matrices: copies of its own matrix; 0 where all samples have the same.
+            factors: whether its matrix may be factored, with a fill that was measured for SuperLU on uniform meshes.
+        """
+        n, stored, dim = self.space.n_dofs, self.space.pattern.nnz, self.space.mesh.dim
+        fill = (3.0, 1.5 * math.log2(n + 1), 2.6 * n ** (1 / 3))[dim - 1] if factors and matrices else 0.0
+        return int((16 if self.complex else 8) * ((matrices + 1.5 * fill) * stored + _VECTORS * n))
 
 
-_MATRICES, _VECTORS = 6, 24
-"""Copies of the entries of a sample's matrix (assembled, eliminated, its preconditioner), and vectors, at the peak."""
+_VECTORS = 40
+"""Vectors of a sample at the peak: iterates, directions, the field itself."""

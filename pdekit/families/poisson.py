@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -55,6 +56,9 @@ class Poisson(Family):
         >>> on_disk.solve(on_disk.draw(range(2), seed=0), rtol=1e-10)["solution"].shape
         torch.Size([2, 145])
     """
+
+    definite: ClassVar[bool] = True
+    matrices: ClassVar[int] = 0  # one for all samples
 
     domain: Domain
     source: RandomField

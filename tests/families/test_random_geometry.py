@@ -121,7 +121,7 @@ def test_what_needs_one_domain_refuses(tmp_path):
         lambda: hdf5.write(tmp_path / "d.h5", samples),
         lambda: Surrogate(model, FAMILY.schema),
     ):
-        with pytest.raises(InputError, match="Every sample has its own mesh|whose samples have a mesh each"):
+        with pytest.raises(InputError, match=r"Every sample has its own mesh|whose samples have a mesh each"):
             attempt()
     with pytest.raises(InputError, match="A file cannot hold"):
         FAMILY.schema.to_json()
