@@ -21,7 +21,7 @@ class Reason(enum.Enum):
     CONVERGED = "the residual, recomputed from the returned x, is within the tolerance"
     MAX_ITERATIONS = (
         "the iteration limit was reached: it is too low for this problem, or the preconditioner is too weak for its "
-        "size or contrast (Multigrid() fits grids, Direct() anything small)"
+        "size or contrast (Multigrid() fits grids, AMG(), IC0() or ILU0() sparse matrices, Direct() anything small)"
     )
     STAGNATION = (
         "the residual stopped falling short of the tolerance: the tolerance is below what float64 can attain for "
@@ -30,7 +30,8 @@ class Reason(enum.Enum):
     )
     NOT_DEFINITE = (
         "conjugate gradients met a direction of no or negative curvature: the matrix or the preconditioner is not "
-        "symmetric positive definite (a negative coefficient, a wrong sign, a singular matrix); Direct() needs neither"
+        "symmetric positive definite (a negative coefficient, a wrong sign, a singular matrix); MINRES() takes any "
+        "symmetric matrix, Direct() any"
     )
     NOT_FINITE = (
         "NaN or infinity came up while solving finite inputs: entries of extreme size overflowed, or a zero on the "

@@ -8,7 +8,6 @@ from solvers.diffusion_problems import problem
 from pdekit.core import InputError
 from pdekit.solvers import CG, DenseMatrix, Jacobi, LinearOperator, NotConverged, Preconditioner, solve
 from pdekit.solvers.krylov.cg import conjugate_gradients
-from pdekit.testing import check_device
 
 
 def test_known_iteration_counts():
@@ -75,18 +74,3 @@ def test_a_fixed_number_of_steps_asks_nothing():
     asked = conjugate_gradients(system.operator, P, system.rhs, None, wanted, 25, check_every=1)
     assert torch.equal(fixed.x, asked.x)
     assert fixed.iterations.tolist() == [25, 25]
-
-
-def test_runs_where_the_tensors_are():
-    check_device(_steps)
-
-
-def _steps(device):
-    from pdekit.solvers import Stencil
-
-    def random(*shape):
-        return torch.rand(*shape, dtype=torch.float64, device=device)
-
-    A = Stencil([random(2, 17, 16), random(2, 16, 17)], random(2, 16, 16), grounded=True)
-    b, wanted = random(2, 256), torch.zeros(2, dtype=torch.float64, device=device)
-    conjugate_gradients(A, Jacobi().setup(A), b, None, wanted, 5, check_every=None)

@@ -26,6 +26,7 @@ from pdekit.solvers import (
     Multigrid,
     Preconditioner,
     Reason,
+    Stencil,
     solve,
 )
 
@@ -61,6 +62,11 @@ def test_a_real_operator_takes_complex_vectors_by_parts(method):
     last = [column[~column.isnan()][-1] for column in solution.history.T]
     assert torch.allclose(torch.stack(last), solution.residual, rtol=0.5, atol=1e-13)
     assert "apart" in solution.method
+
+
+def test_a_complex_stencil_is_refused():
+    with pytest.raises(InputError, match="complex conductances"):
+        solve(Stencil([torch.ones(4, dtype=torch.complex128)]), torch.ones(3))
 
 
 def test_parts_that_fail_are_named():

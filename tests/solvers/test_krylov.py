@@ -1,5 +1,7 @@
 """Krylov methods against dense algebra and SciPy's own, real and complex; what they refuse; how they fail."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -20,10 +22,13 @@ from pdekit.solvers import (
     NotConverged,
     Preconditioner,
     Reason,
+    Stencil,
     solve,
 )
 from pdekit.solvers.krylov.arnoldi import Arnoldi, orthogonalise
 from pdekit.solvers.krylov.bicgstab import stabilised_bi_conjugate_gradients
+from pdekit.solvers.krylov.cg import conjugate_gradients
+from pdekit.solvers.krylov.directions import OrthogonalDirections, ShortRecurrence
 from pdekit.solvers.krylov.gmres import generalised_minimal_residuals
 from pdekit.solvers.krylov.minres import minimal_residuals
 from pdekit.testing import check_device
@@ -337,5 +342,15 @@ def _steps(device):
     A = DenseMatrix(torch.rand(2, 3, 3, dtype=torch.complex128, device=device))
     b, wanted = A.matrix[:, 0], torch.zeros(2, dtype=torch.float64, device=device)
     P = Jacobi().setup(A)
-    for iterate in (minimal_residuals, generalised_minimal_residuals, stabilised_bi_conjugate_gradients):
+    minres, gmres, bicgstab = minimal_residuals, generalised_minimal_residuals, stabilised_bi_conjugate_gradients
+    for iterate in (conjugate_gradients, minres, gmres, bicgstab):
         iterate(A, P, b, None, wanted, 3, check_every=None)
+
+    def random(*shape):
+        return torch.rand(*shape, dtype=torch.float64, device=device)
+
+    grid = Stencil([random(2, 17, 16), random(2, 16, 17)], random(2, 16, 16), grounded=True)
+    rules = (ShortRecurrence, partial(OrthogonalDirections, 2))
+    for rule in rules:
+        P = Jacobi().setup(grid)
+        conjugate_gradients(grid, P, random(2, 256), None, wanted, 5, check_every=None, directions=rule)

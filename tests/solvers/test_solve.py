@@ -304,7 +304,8 @@ def test_a_right_hand_side_whose_squares_vanish_is_refused(method):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"A": None}, "A is a NoneType"),
+        ({"A": None}, "A is a NoneType; expected an operator, a SciPy or torch sparse matrix"),
+        ({"A": scipy.sparse.linalg.aslinearoperator(np.eye(2))}, "A product alone is given as a subclass"),
         ({"b": "x"}, "b is a str"),
         ({"b": scipy.sparse.csr_array(np.ones((1, 2)))}, "b is sparse"),
         ({"rtol": "1e-8"}, "rtol='1e-8'"),

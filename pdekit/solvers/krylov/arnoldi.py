@@ -41,7 +41,7 @@ class Arnoldi:
     def __init__(self, r: Inexact[Tensor, "*batch n"], beta: Float[Tensor, "*batch"], size: int):
         batch = r.shape[:-1]
         self.size, self.beta, self.steps = size, beta, 0
-        self.basis = r.new_zeros((*batch, size + 1, r.shape[-1]))
+        self.basis = r.new_empty((*batch, size + 1, r.shape[-1]))
         self.basis[..., 0, :] = r * torch.where(beta > 0, 1 / beta, 0.0).unsqueeze(-1)
         self.turned = torch.eye(size + 1, dtype=r.dtype, device=r.device).repeat(*batch, 1, 1)
         self.triangle = r.new_zeros((*batch, size + 1, size))

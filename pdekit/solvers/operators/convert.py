@@ -11,6 +11,7 @@ from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.dense import DenseMatrix
+from pdekit.solvers.operators.stencil import Stencil
 
 __all__ = ["MatrixLike", "VectorLike", "as_operator", "as_vector"]
 
@@ -24,13 +25,21 @@ def as_operator(A: MatrixLike) -> LinearOperator:
     Raises:
         InputError: not square, a batch of sparse torch tensors, or no matrix at all.
     """
+    if isinstance(A, Stencil) and A.dtype.is_complex:
+        raise InputError(f"A is a {A.name} with complex conductances; expected real ones. A CSR may be complex.")
     if isinstance(A, LinearOperator):
         if A.dtype in (torch.float64, torch.complex128):
             return A
         return A.with_values([precise(values) for values in A.values])
     if isinstance(A, scipy.sparse.sparray | scipy.sparse.spmatrix):
         return CSR.from_scipy(A)
-    dense = as_numbers("A", A)
+    try:
+        dense = as_numbers("A", A)
+    except InputError as error:
+        raise InputError(
+            f"A is a {type(A).__name__}; expected an operator, a SciPy or torch sparse matrix, or a dense array. A "
+            "product alone is given as a subclass of LinearOperator."
+        ) from error
     if dense.layout != torch.strided:
         return _from_sparse_tensor(dense)
     return DenseMatrix(precise(dense))

@@ -148,10 +148,11 @@ class CSR(LinearOperator):
         entries = self.entries.detach()
         mirror = entries[..., order]
         limit = 8 * torch.finfo(entries.dtype).eps * entries.abs().amax()
-        found = {Tag.SYMMETRIC} if bool((mirror - entries).abs().amax() <= limit) else set()
-        if bool((mirror.conj() - entries).abs().amax() <= limit):
-            found.add(Tag.HERMITIAN)
-        return frozenset(found)
+        symmetric = bool((mirror - entries).abs().amax() <= limit)
+        if not entries.is_complex():
+            return both if symmetric else frozenset()
+        hermitian = bool((mirror.conj() - entries).abs().amax() <= limit)
+        return frozenset(tag for tag, holds in ((Tag.SYMMETRIC, symmetric), (Tag.HERMITIAN, hermitian)) if holds)
 
     @property
     def nullspace(self) -> Shaped[Tensor, "n k"] | None:
