@@ -37,11 +37,13 @@ class Option:
 
     Args:
         help: what it means, with its unit and default.
-        metavar: what its values are called.
+        metavar: what its value is called.
+        many: whether it takes one a component.
     """
 
     help: str
     metavar: str = "VALUE"
+    many: bool = False
 
 
 EQUATIONS = {
@@ -66,16 +68,16 @@ EQUATIONS = {
 }  # fmt: skip
 FIELD = "a number, an expression of x, y, z, or a .npy array"
 OPTIONS = {
-    "source": Option(f"right-hand side: {FIELD} at the nodes; in elasticity a number a component (0)"),
+    "source": Option(f"right-hand side: {FIELD} at the nodes; in elasticity a number a component (0)", many=True),
     "coefficient": Option(f"{FIELD} at the nodes, for darcy also in the cells; positive (1)"),
-    "wavenumber": Option("2 pi / the wave length, a number", "NUMBER"),
+    "wavenumber": Option("2 pi / the wave length", "NUMBER"),
     "index": Option(f"square of the refractive index: {FIELD} (1)"),
-    "velocity": Option("of the flow: a number or an expression a component"),
-    "reaction": Option("a number, not negative (0)", "NUMBER"),
-    "max_peclet": Option("largest Peclet number of a cell that is not refused (1)", "NUMBER"),
-    "nonlinearity": Option("a number, not negative (1)", "NUMBER"),
+    "velocity": Option("a number or an expression a component", many=True),
+    "reaction": Option("not negative (0)", "NUMBER"),
+    "max_peclet": Option("largest Peclet number of a cell that is accepted (1)", "NUMBER"),
+    "nonlinearity": Option("not negative (1)", "NUMBER"),
     "young": Option(f"Young's modulus, in Pa if tractions are: {FIELD} (1)"),
-    "poisson": Option("Poisson's ratio, a number (0.3)", "NUMBER"),
+    "poisson": Option("Poisson's ratio (0.3)", "NUMBER"),
 }
 
 

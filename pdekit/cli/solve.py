@@ -52,24 +52,35 @@ EXAMPLES = """  pdekit solve poisson --mesh part.msh --boundary.wall 0 --boundar
 def parser() -> ArgumentParser:
     equations = "\n".join(f"  {name:20} {equation.text}" for name, equation in EQUATIONS.items())
     p = new_parser("solve", DESCRIPTION.format(equations=equations), EXAMPLES)
-    p.add_argument("family", choices=tuple(EQUATIONS), help="which equation")
+    p.usage = "pdekit solve FAMILY [--mesh FILE] [--boundary.NAME VALUE ...] [options]"
+    p.add_argument("family", choices=tuple(EQUATIONS), metavar="FAMILY", help="which of these equations")
     p.add_argument("--mesh", metavar="FILE", help="solve on this mesh: Gmsh (.msh), .vtu, .inp, .mesh, .su2, ...")
     p.add_argument("--refine", type=int, default=0, metavar="N", help="refine the mesh N times before solving (0)")
-    p.add_argument("--repair", nargs="+", choices=REPAIRS, default=[], help="allow these changes to a faulty mesh")
+    p.add_argument(
+        "--repair",
+        nargs="+",
+        choices=REPAIRS,
+        default=[],
+        metavar="WORD",
+        help=f"of a faulty mesh: {', '.join(REPAIRS)}",
+    )
     p.add_argument("--element", choices=("P1", "P2", "Q1", "Q2"), help="on a mesh; P1 or Q1, as the cells are")
     for name, option in OPTIONS.items():
         takers = ", ".join(key for key, equation in EQUATIONS.items() if name in equation.options)
         takers = "" if name == "source" else f"{takers}: "
-        p.add_argument(f"--{name}", nargs="+", metavar=option.metavar, help=takers + option.help)
-    p.add_argument("--resolution", type=int, help="points a side of a grid without an array (128)")
+        p.add_argument(
+            f"--{name}", nargs="+" if option.many else None, metavar=option.metavar, help=takers + option.help
+        )
+    p.add_argument("--resolution", type=int, metavar="POINTS", help="points a side of a grid without an array (128)")
     p.add_argument("--dimension", type=int, choices=(1, 2, 3), help="of a grid without an array (2)")
-    p.add_argument("--seed", type=int, help="of a random problem on a grid (0)")
-    p.add_argument("--rtol", type=float, default=1e-8, help="relative residual to reach (1e-8)")
+    p.add_argument("--seed", type=int, metavar="NUMBER", help="of a random problem on a grid (0)")
+    p.add_argument("--rtol", type=float, metavar="NUMBER", default=1e-8, help="relative residual to reach (1e-8)")
     p.add_argument(
         "--method",
         default="Auto",
+        metavar="NAME",
         help="a name from `pdekit list methods`, or from `pdekit list preconditioners` for CG with it (GMRES where "
-        "the matrix is not symmetric); Auto",
+        "the matrix is not symmetric) (Auto)",
     )
     p.add_argument(
         "--out", metavar="FILE", help="write here: .h5 with the certificate, or from a mesh .vtu for ParaView"
@@ -85,6 +96,9 @@ def parse(words: Sequence[str]) -> Namespace:
     # A word such as -x is a value: the space keeps the parser from taking it for an option.
     shielded = [f" {word}" if word[:1] == "-" and word[:2] != "--" and word != "-h" else word for word in rest]
     arguments = parser().parse_args(shielded)
+    for name in OPTIONS:
+        if isinstance(arguments[name], str):
+            arguments[name] = [arguments[name]]
     arguments["conditions"] = list(conditions.items())
     return arguments
 
