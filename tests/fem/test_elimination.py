@@ -61,10 +61,8 @@ def test_values_may_be_numbers_tensors_batches_functions_and_expressions():
 
 def test_where_parts_meet_the_later_wins_and_any_part_over_all():
     A, b = system()
-
     shared = sorted(set(SPACE.dofs("left").tolist()) & set(SPACE.dofs("bottom").tolist()))
     assert len(shared) == 1
-
     one, two, three = ("left", 1.0), ("bottom", 2.0), ("all", 3.0)
     for order, expected in (((one, two), 2.0), ((two, one), 1.0), ((one, three), 1.0)):
         assert float(eliminate(SPACE, A, b, dirichlet(*order)).values[shared[0]]) == expected
