@@ -95,6 +95,15 @@ class Problem(ABC):
         self.inputs = inputs
         self.given = given
 
+    def check_writable(self, path: str) -> None:
+        """Refuse, before anything is solved, a problem that a file of this kind cannot describe.
+
+        Raises:
+            InputError: a condition that is more than numbers and an expression.
+        """
+        if path.endswith(".h5"):
+            self.family.schema.to_json()
+
     def report(self, samples: Any) -> list[str]:
         """Lines on the domain, the conditions and the solution."""
         return [str(samples)]

@@ -115,9 +115,13 @@ def run(arguments: Namespace) -> int:
     equation = EQUATIONS[arguments.family]
     method = _method(arguments.method, symmetric=equation.symmetric)
     problem = _problem(arguments)
+    if arguments.out:
+        problem.check_writable(arguments.out)
     began = time.perf_counter()
     try:
-        with patience(progress_line):
+        with patience(
+            progress_line, "solving; where kernels must be compiled first, once per machine, up to a minute ..."
+        ):
             samples = problem.family.solve(problem.inputs, rtol=arguments.rtol, method=method)
     except NotConverged as error:  # without its last line, which is advice for Python
         raise PdekitError(str(error).rpartition("\n")[0]) from error

@@ -51,7 +51,8 @@ class Schema:
         domain: the grid or mesh; a field is stored as ``(batch, *domain.shape)`` unless its spec says otherwise. With a
             random shape every sample has its own mesh, and its values are concatenated: see :class:`Inputs`.
         fields: the fields, inputs first.
-        boundaries: one condition per part of the boundary; numbers and expressions as values survive :meth:`to_json`.
+        boundaries: one condition per part of the boundary; values that are numbers, tuples of them or expressions
+            survive :meth:`to_json`.
         equation: what the outputs solve, with all that is fixed in it; a surrogate answers for no other.
 
     Example:
@@ -105,17 +106,27 @@ class Schema:
             InputError: as :meth:`field`; every sample has its own mesh, and so its own shape.
         """
         shape = self.field(name).shape
-        if isinstance(self.domain, RandomShape):
-            if shape is not None and None not in shape:
-                return tuple(length or 0 for length in shape)
-            raise InputError(
-                f"Every sample has its own mesh ({self.domain}), so the field {name!r} has no fixed shape; expected "
-                "samples on one grid or mesh, which is what streams, dataset files and surrogates on a grid take."
-            )
+        if shape is not None and None not in shape:
+            return tuple(length or 0 for length in shape)
+        domain = self.one_domain
         if shape is None:
-            return self.domain.shape
-        lengths = (self.domain.shape if length is None else (length,) for length in shape)
+            return domain.shape
+        lengths = (domain.shape if length is None else (length,) for length in shape)
         return tuple(length for group in lengths for length in group)
+
+    @property
+    def one_domain(self) -> Grid | Mesh:
+        """The grid or mesh of all samples.
+
+        Raises:
+            InputError: every sample has its own mesh.
+        """
+        if isinstance(self.domain, RandomShape):
+            raise InputError(
+                f"Every sample has its own mesh ({self.domain}); expected samples on one grid or mesh, which is what "
+                "streams, dataset files and surrogates on a grid take."
+            )
+        return self.domain
 
     def with_domain(self, domain: Grid | Mesh | RandomShape) -> "Schema":
         """The same fields on another domain."""
@@ -179,7 +190,7 @@ def _domain_from_json(domain: dict[str, Any], mesh: Mesh | None) -> Grid | Mesh:
 
 
 def _spec_to_json(spec: FieldSpec) -> dict[str, Any]:
-    said = {"name": spec.name, "role": spec.role, "units": spec.units, "description": spec.description}
+    said: dict[str, Any] = {"name": spec.name, "role": spec.role, "units": spec.units, "description": spec.description}
     if spec.shape is not None:
         said["shape"] = list(spec.shape)
     return said | ({"complex": True} if spec.complex else {})
@@ -194,21 +205,24 @@ def _spec_from_json(said: dict[str, Any]) -> FieldSpec:
 
 
 def _boundary_to_json(boundary: Boundary) -> dict[str, Any]:
-    values = {key: _value_to_json(boundary, key) for key in ("value", "coefficient")}
+    values = {key: _value_to_json(getattr(boundary, key), boundary, key) for key in ("value", "coefficient")}
     return {"where": boundary.where, "kind": boundary.kind, **values}
 
 
-def _value_to_json(boundary: Boundary, key: str) -> Any:
-    given = getattr(boundary, key)
+def _value_to_json(given: Any, boundary: Boundary, key: str) -> Any:
     if isinstance(given, Expression):
         return {"expression": given.text}
+    if isinstance(given, tuple):
+        return [_value_to_json(part, boundary, key) for part in given]
     if given is not None and not isinstance(given, int | float):
         raise InputError(
             f"The {key} of the boundary {boundary.where!r} is a {type(given).__name__}, which a file cannot hold; "
-            "expected a number or an Expression."
+            "expected a number, a tuple of numbers or an Expression."
         )
     return given
 
 
 def _value_from_json(said: Any) -> Any:
+    if isinstance(said, list):
+        return tuple(_value_from_json(part) for part in said)
     return Expression(said["expression"]) if isinstance(said, dict) else said

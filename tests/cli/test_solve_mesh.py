@@ -141,6 +141,17 @@ def test_parts_of_an_elastic_body_without_a_condition_are_free(capsys):
     assert "load" not in capsys.readouterr().out
 
 
+def test_vectors_survive_in_the_dataset(capsys):
+    words = ["elasticity", "--mesh", "part.msh", "--boundary.right", "neumann", "0", "-1"]
+    solve(*words, "--boundary.left", "0", "0.5", "--out", "s.h5")
+    samples = read("s.h5")
+    assert [boundary.value for boundary in samples.schema.boundaries] == [(0.0, -1.0), (0.0, 0.5), 0.0]
+    assert samples["displacement"].shape == (1, 49, 2)
+    refused = complaint([*words, "--boundary.left", "0", "y", "--out", "t.h5"], capsys)
+    assert "the boundary 'left' is a function, which a file cannot hold; expected a number, a tuple" in refused
+    solve(*words, "--boundary.left", "0", "y", "--out", "t.vtu")
+
+
 def test_waves_leave_through_an_impedance_boundary():
     """Oracle: exp(ikx), up to the phase error k (kh)^2 x / 24 of Galerkin."""
     Interval(cells=80).mesh().write("line.vtu")
