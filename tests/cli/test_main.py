@@ -114,6 +114,23 @@ def test_list_shows_names_arguments_and_one_line(capsys):
     assert "two materials" in shown
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("shapes", "MeshFile(path,"),
+        ("families", "AdvectionDiffusion(domain, velocity,"),
+        ("families", "components={}"),
+        ("methods", "GMRES(preconditioner=None, restart=40,"),
+        ("preconditioners", "AMG("),
+    ],
+)
+def test_list_knows_what_came_with_meshes(kind, expected, capsys):
+    assert main(["list", kind]) == 0
+    shown = capsys.readouterr().out
+    assert expected in shown
+    assert "`" not in shown, "markup of the reference"
+
+
 def test_list_of_an_unknown_kind(capsys):
     assert main(["list", "familie"]) == 2
     assert "'families'" in capsys.readouterr().err
