@@ -14,8 +14,9 @@ from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
+from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.mesh_family import MeshFamily
-from pdekit.fem import Element, assemble, forms
+from pdekit.fem import Element, forms
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Schema
 from pdekit.solvers import CSR
@@ -34,8 +35,8 @@ class AdvectionDiffusion(MeshFamily):
 
     Boundary conditions: Dirichlet (u = 0 unless given), Neumann (du/dn = value; with 0 the flow carries u out), Robin.
 
-    Solutions: the source smeared along the flow; layers of thickness a / |velocity| where the flow meets a Dirichlet
-    boundary downstream.
+    Solutions: the source smeared along the flow; layers of thickness ``a / |velocity|`` where the flow meets a
+    Dirichlet boundary downstream.
 
     Args:
         domain: a mesh or its recipe.
@@ -119,7 +120,7 @@ class AdvectionDiffusion(MeshFamily):
 
     def flow(self, x: Float[Tensor, "dim points"]) -> Any:
         """The velocity at points, coordinates first, without the factor ``speed``."""
-        if not isinstance(self.velocity, tuple):
+        if callable(self.velocity):
             return self.velocity(x)
         return tuple(Expression(part)(x.T) if isinstance(part, str) else float(part) for part in self.velocity)
 
@@ -137,17 +138,17 @@ class AdvectionDiffusion(MeshFamily):
         space = self.on_mesh.space
         a, f = self._coefficient("coefficient", inputs), self._coefficient("source", inputs)
         speed = inputs["speed"] if isinstance(self.speed, RandomField) else torch.tensor(float(self.speed))
-        A, b = assemble(forms.diffusion, space, k=a), assemble(forms.load, space, f=f)
+        A, b = matrix(forms.diffusion, space, k=a), vector(forms.load, space, f=f)
         carried = self._advection.entries.to(A.device)
         entries = A.entries + speed.to(torch.float64)[..., None] * carried
         if self.reaction:
-            entries = entries + self.reaction * assemble(forms.mass, space).entries.to(A.device)
+            entries = entries + self.reaction * matrix(forms.mass, space).entries.to(A.device)
         A = CSR(A.pattern, None, entries, tags=frozenset(), geometry=A.geometry)
         return self.on_mesh.with_boundary_terms(A, b, flux=a)
 
     @cached_property
     def _advection(self) -> CSR:
-        return assemble(forms.advection, self.on_mesh.space, velocity=self.flow)
+        return matrix(forms.advection, self.on_mesh.space, velocity=self.flow)
 
     def peclet(self, inputs: Inputs) -> Float[Tensor, " batch"]:
         """The largest Peclet number of a cell, ``|velocity| h / (2 a)`` with h its longest edge, of each sample."""

@@ -62,6 +62,17 @@ class Family(Source):
             return self.place.sample(Keys(0, "example", [0]).named("domain"))[0]
         return self.place
 
+    @property
+    def _mesh(self) -> Mesh:
+        """The mesh, or the example of a random one, of a family that is not on a grid."""
+        assert isinstance(self._example, Mesh)
+        return self._example
+
+    @property
+    def _grid(self) -> Grid:
+        assert isinstance(self.place, Grid)
+        return self.place
+
     def on(self, mesh: Mesh) -> Self:
         """The same family on one fixed mesh."""
         assert is_dataclass(self)
@@ -158,14 +169,13 @@ class Family(Source):
     def _weights(self) -> Tensor:
         """Of the mean over the domain: they sum to 1."""
         weights = self.place.quadrature() if isinstance(self.place, Grid) else self.on_mesh.weights
-        return weights / self.place.volume
+        return weights / self._example.volume
 
     @cached_property
     def on_mesh(self) -> MeshEquations:
         """Space and conditions of a family on a mesh."""
-        assert isinstance(self._example, Mesh)
         parts = conditions(self._example, getattr(self, "boundaries", ()))
-        return MeshEquations(self._example, parts, getattr(self, "element", None))
+        return MeshEquations(self._mesh, parts, getattr(self, "element", None))
 
     def _check_domain(
         self, grids_only: Mapping[str, Any] | None = None, meshes_only: Mapping[str, Any] | None = None
@@ -365,6 +375,8 @@ def plain(value: Any) -> Any:
         return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
+    if isinstance(value, complex):
+        return str(value)
     if value is None or isinstance(value, int | float | str):
         return value
     return f"<{type(value).__name__}>"

@@ -11,8 +11,9 @@ from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Grid, Mesh
 from pdekit.families.base import ArrayLike, Domain, Family
 from pdekit.families.conditions import conditions
+from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.residual import Residual, diffusion_residual
-from pdekit.fem import Element, assemble, cellwise, forms, nodal
+from pdekit.fem import Element, cellwise, forms, nodal
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Schema
 from pdekit.solvers import CSR, LinearSystem, diffusion
@@ -151,24 +152,22 @@ class Darcy(Family):
             return system.balanced() if isinstance(self.source, RandomField) else system
         if isinstance(self.source, RandomField):
             a, f = inputs["coefficient"], inputs["source"]
-            return diffusion(self.place, a, f, self.boundaries, mean=self.mean).balanced()
-        return diffusion(self.place, inputs["coefficient"], self.source, self.boundaries, mean=self.mean)
+            return diffusion(self._grid, a, f, self.boundaries, mean=self.mean).balanced()
+        return diffusion(self._grid, inputs["coefficient"], self.source, self.boundaries, mean=self.mean)
 
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -div(a grad u) = f and of the boundary conditions."""
+        f = inputs["source"] if isinstance(self.source, RandomField) else self.source
         random = isinstance(self.source, RandomField)
         if inputs.meshes is not None:
             return self._residual_of_each(u, inputs)
         if isinstance(self.place, Mesh):
             return self.on_mesh.residual(u, *self._assembled(inputs), balance=random)
-        a = inputs["coefficient"]
-        if random:
-            return diffusion_residual(self.place, u, a, inputs["source"], self.boundaries, self.mean, balance=True)
-        return diffusion_residual(self.place, u, a, self.source, self.boundaries, self.mean)
+        return diffusion_residual(self._grid, u, inputs["coefficient"], f, self.boundaries, self.mean, balance=random)
 
     def _assembled(self, inputs: Inputs) -> tuple[CSR, Float[Tensor, "... dofs"]]:
         space = self.on_mesh.space
         a = (cellwise if self.coefficient_at == "cells" else nodal)(inputs["coefficient"])
         f = nodal(inputs["source"]) if isinstance(self.source, RandomField) else float(self.source)
-        A, b = assemble(forms.diffusion, space, k=a), assemble(forms.load, space, f=f)
+        A, b = matrix(forms.diffusion, space, k=a), vector(forms.load, space, f=f)
         return self.on_mesh.with_boundary_terms(A, b, flux=a)

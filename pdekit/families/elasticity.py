@@ -13,9 +13,9 @@ from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
-from pdekit.families.mesh_equations import MeshEquations
+from pdekit.families.mesh_equations import MeshEquations, matrix, vector
 from pdekit.families.mesh_family import MeshFamily
-from pdekit.fem import P0, Element, Field, Function, Quantity, Space, assemble, forms, inner, sym, trace
+from pdekit.fem import P0, Element, Field, Function, Quantity, Space, forms, inner, sym, trace
 from pdekit.fem.surroundings import Surroundings
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
@@ -101,7 +101,7 @@ class Elasticity(MeshFamily):
     def on_mesh(self) -> MeshEquations:
         """Space and conditions."""
         parts = conditions(self._example, self.boundaries)
-        return MeshEquations(self._example, parts, self.element, vector=True, components=self.components)
+        return MeshEquations(self._mesh, parts, self.element, vector=True, components=self.components)
 
     @property
     def schema(self) -> Schema:
@@ -135,8 +135,8 @@ class Elasticity(MeshFamily):
         """Stiffness; body force and tractions."""
         space = self.on_mesh.space
         lam, mu = self._lame
-        A = assemble(_stiffness, space, young=self._coefficient("young", inputs), lam=lam, mu=mu)
-        b = assemble(forms.load, space, f=self._force)
+        A = matrix(_stiffness, space, young=self._coefficient("young", inputs), lam=lam, mu=mu)
+        b = vector(forms.load, space, f=self._force)
         for part in self.on_mesh.natural:
             b = b + self._traction(part)
         if isinstance(self.load, RandomField):
@@ -146,8 +146,8 @@ class Elasticity(MeshFamily):
     def _traction(self, part: Boundary) -> Float[Tensor, " dofs"]:
         on_part, value = self.on_mesh.space.boundary(part.where), part.value
         if isinstance(value, int | float):
-            return assemble(_pressure, on_part, p=float(value))
-        return assemble(forms.load, on_part, f=torch.tensor(value) if isinstance(value, tuple) else value)
+            return vector(_pressure, on_part, p=float(value))
+        return vector(forms.load, on_part, f=torch.tensor(value) if isinstance(value, tuple) else value)
 
     def von_mises(self, samples: Samples) -> Float[Tensor, "batch cells"]:
         """The von Mises stress of each cell, from the means of the strain and of Young's modulus over the cell.
@@ -164,8 +164,9 @@ class Elasticity(MeshFamily):
             for j in range(i, dim):
                 unit = torch.zeros(dim, dim, dtype=torch.float64)
                 unit[i, j] = 1.0
-                strain[..., i, j] = strain[..., j, i] = assemble(_strain, cells, u=u, unit=unit) / mesh.volumes
-        young = samples["young"].to(torch.float64)[:, mesh.cells].mean(-1) if "young" in samples.fields else self.young
+                strain[..., i, j] = strain[..., j, i] = vector(_strain, cells, u=u, unit=unit) / mesh.volumes
+        given = samples["young"] if isinstance(self.young, RandomField) else torch.tensor(float(self.young))
+        young = given.to(torch.float64)[:, mesh.cells].mean(-1) if given.ndim else given
         stress = 2 * mu * strain + lam * torch.diag_embed(
             strain.diagonal(0, -2, -1).sum(-1, keepdim=True).expand(-1, -1, 3)
         )

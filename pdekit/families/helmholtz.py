@@ -13,8 +13,9 @@ from pdekit.core.errors import InputError
 from pdekit.domain import Boundary
 from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
+from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.mesh_family import MeshFamily
-from pdekit.fem import Element, Function, Quantity, assemble, forms
+from pdekit.fem import Element, Function, Quantity, forms
 from pdekit.fem.surroundings import Surroundings
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Schema
@@ -118,17 +119,17 @@ class Helmholtz(MeshFamily):
         )
         k = k.to(torch.float64)[..., None]
         self._check_resolution(k, inputs)
-        A, b = assemble(forms.diffusion, space, k=a), assemble(forms.load, space, f=f)
-        mass = assemble(forms.mass, space, c=n)
+        A, b = matrix(forms.diffusion, space, k=a), vector(forms.load, space, f=f)
+        mass = matrix(forms.mass, space, c=n)
         A, b = self.on_mesh.with_boundary_terms(A, b, flux=a)
         entries = A.entries - k.square() * mass.entries
         tags = frozenset({Tag.SYMMETRIC, Tag.HERMITIAN})
         for part in parts:
             if part.kind == "impedance":
                 on_part = space.boundary(part.where)
-                entries = entries - 1j * k * assemble(forms.mass, on_part, c=a).entries
+                entries = entries - 1j * k * matrix(forms.mass, on_part, c=a).entries
                 if not isinstance(part.value, int | float | complex) or part.value != 0:
-                    b = b + assemble(_incoming, on_part, a=a, g=part.value)
+                    b = b + vector(_incoming, on_part, a=a, g=part.value)
                 tags = frozenset({Tag.SYMMETRIC})
         if entries.is_complex():
             b = b.to(entries.dtype)

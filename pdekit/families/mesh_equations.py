@@ -1,8 +1,9 @@
 """What the families share on a mesh: the space, the conditions, the way from fields to unknowns and back."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
@@ -13,15 +14,29 @@ from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.conditions import with_rest
 from pdekit.families.residual import Residual
-from pdekit.fem import P1, Q1, Element, Eliminated, Space, Vector, assemble, eliminate, forms, natural
+from pdekit.fem import P1, Q1, BoundarySpace, Element, Eliminated, Space, Vector, assemble, eliminate, forms, natural
 from pdekit.solvers import CSR, LinearSystem
 
-__all__ = ["MeshEquations", "first_order"]
+__all__ = ["MeshEquations", "first_order", "matrix", "vector"]
 
 
 def first_order(mesh: Mesh) -> Element:
     """P1 on lines, triangles and tetrahedra, Q1 on quads and hexahedra."""
     return P1() if mesh.cell_kind.simplex else Q1()
+
+
+def matrix(form: Callable, space: Space | BoundarySpace, **coefficients: Any) -> CSR:
+    """What ``assemble`` makes of a form of (u, v, w)."""
+    A = assemble(form, space, **coefficients)
+    assert isinstance(A, CSR)
+    return A
+
+
+def vector(form: Callable, space: Space | BoundarySpace, **coefficients: Any) -> Shaped[Tensor, "... dofs"]:
+    """What ``assemble`` makes of a form of (v, w)."""
+    b = assemble(form, space, **coefficients)
+    assert isinstance(b, Tensor)
+    return b
 
 
 class MeshEquations:
@@ -69,7 +84,7 @@ class MeshEquations:
     @cached_property
     def weights(self) -> Float[Tensor, " dofs"]:
         """The integral of each basis function: what a constant source of 1 gives."""
-        return assemble(forms.load, self.space, f=1.0)
+        return vector(forms.load, self.space, f=1.0)
 
     def with_boundary_terms(
         self, A: CSR, b: Shaped[Tensor, "... dofs"], flux: object = 1.0

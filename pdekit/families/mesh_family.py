@@ -43,7 +43,7 @@ class MeshFamily(Family):
         parts = conditions(self._example, getattr(self, "boundaries", ()))
         is_complex = any(part.kind == "impedance" for part in parts)
         element = getattr(self, "element", None)
-        return MeshEquations(self._example, parts, element, vector=self.vector, complex=is_complex)
+        return MeshEquations(self._mesh, parts, element, vector=self.vector, complex=is_complex)
 
     def equations(self, inputs: Inputs) -> LinearSystem:
         """The finite element equations of a batch."""

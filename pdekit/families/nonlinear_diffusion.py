@@ -13,10 +13,10 @@ from pdekit.core.errors import InputError
 from pdekit.domain import Boundary
 from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
-from pdekit.families.mesh_equations import MeshEquations
+from pdekit.families.mesh_equations import MeshEquations, matrix, vector
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.families.residual import Residual
-from pdekit.fem import Element, Eliminated, Field, Function, Quantity, assemble, dot
+from pdekit.fem import Element, Eliminated, Field, Function, Quantity, dot
 from pdekit.fem.surroundings import Surroundings
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
@@ -97,7 +97,7 @@ class NonlinearDiffusion(MeshFamily):
     def on_mesh(self) -> MeshEquations:
         """Space and conditions."""
         parts = conditions(self._example, self.boundaries)
-        return MeshEquations(self._example, parts, self.element, quadrature_order=_QUADRATURE)
+        return MeshEquations(self._mesh, parts, self.element, quadrature_order=_QUADRATURE)
 
     @property
     def schema(self) -> Schema:
@@ -112,10 +112,10 @@ class NonlinearDiffusion(MeshFamily):
         """By how much u misses the equations, tested with every basis function; Dirichlet values are not looked at."""
         space = self.on_mesh.space
         data = self._all(inputs)
-        left = assemble(_flux, space, u=Field(space, u), **data)
+        left = vector(_flux, space, u=Field(space, u), **data)
         for part in self.on_mesh.natural:
             there = {"a": data["a"], "beta": data["beta"], "g": part.value, "c": part.coefficient or 0.0}
-            left = left - assemble(_outflow, space.boundary(part.where), u=Field(space, u), **there)
+            left = left - vector(_outflow, space.boundary(part.where), u=Field(space, u), **there)
         return left.expand(u.shape)
 
     def tangent(self, u: Shaped[Tensor, "batch dofs"], inputs: Inputs) -> CSR:
@@ -123,10 +123,10 @@ class NonlinearDiffusion(MeshFamily):
         space = self.on_mesh.space
         data = self._all(inputs)
         data.pop("f")
-        A = assemble(_tangent, space, w=Field(space, u), **data)
+        A = matrix(_tangent, space, w=Field(space, u), **data)
         for part in self.on_mesh.natural:
             there = {"a": data["a"], "beta": data["beta"], "g": part.value, "c": part.coefficient or 0.0}
-            more = assemble(_outflow_tangent, space.boundary(part.where), w=Field(space, u), **there)
+            more = matrix(_outflow_tangent, space.boundary(part.where), w=Field(space, u), **there)
             A = CSR(A.pattern, None, A.entries - more.entries, geometry=A.geometry)
         return A
 

@@ -11,8 +11,9 @@ from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.base import ArrayLike, Domain, Family
 from pdekit.families.conditions import conditions
+from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.residual import Residual, diffusion_residual
-from pdekit.fem import Element, assemble, forms, nodal
+from pdekit.fem import Element, forms, nodal
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Schema
 from pdekit.solvers import CSR, LinearSystem, diffusion
@@ -102,7 +103,7 @@ class Poisson(Family):
         """The equations of a batch: one matrix, a right-hand side a sample."""
         if isinstance(self.place, Mesh):
             return self.on_mesh.system(*self._assembled(inputs)).balanced()
-        return diffusion(self.place, 1.0, inputs["source"], self.boundaries).balanced()
+        return diffusion(self._grid, 1.0, inputs["source"], self.boundaries).balanced()
 
     def residual(self, u: Float[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of -Laplace u = f and of the boundary conditions."""
@@ -110,9 +111,9 @@ class Poisson(Family):
             return self._residual_of_each(u, inputs)
         if isinstance(self.place, Mesh):
             return self.on_mesh.residual(u, *self._assembled(inputs), balance=True)
-        return diffusion_residual(self.place, u, 1.0, inputs["source"], self.boundaries, balance=True)
+        return diffusion_residual(self._grid, u, 1.0, inputs["source"], self.boundaries, balance=True)
 
     def _assembled(self, inputs: Inputs) -> tuple[CSR, Float[Tensor, "... dofs"]]:
         space = self.on_mesh.space
-        A = assemble(forms.diffusion, space, k=1.0)
-        return self.on_mesh.with_boundary_terms(A, assemble(forms.load, space, f=nodal(inputs["source"])))
+        A = matrix(forms.diffusion, space, k=1.0)
+        return self.on_mesh.with_boundary_terms(A, vector(forms.load, space, f=nodal(inputs["source"])))

@@ -56,7 +56,7 @@ def size_text(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def set_attributes(place: h5py.Group | h5py.Dataset, values: Mapping[str, str | int]) -> None:
+def set_attributes(place: h5py.Group | h5py.Dataset | h5py.Datatype, values: Mapping[str, str | int]) -> None:
     """Attach integers and texts, the latter as UTF-8 of fixed length."""
     for name, value in values.items():
         if isinstance(value, str):

@@ -65,7 +65,8 @@ def read_mesh(file: h5py.File) -> Mesh:
 
 
 def _named(file: h5py.File, where: str) -> dict[str, torch.Tensor]:
-    return {name: array(file, f"{where}/{name}", "iu", ()).to(torch.int64) for name in group(file, where)}
+    names = [str(name) for name in group(file, where)]
+    return {name: array(file, f"{where}/{name}", "iu", ()).to(torch.int64) for name in names}
 
 
 def _write(place: h5py.Group, name: str, values: np.ndarray) -> None:

@@ -159,8 +159,9 @@ class Inputs:
         """The same batch with its fields on another device or in another precision; complex fields stay complex."""
 
         def moved(values: Tensor) -> Tensor:
-            keep = values.is_complex() and isinstance(target, torch.dtype) and target.is_floating_point
-            return values.to(target.to_complex() if keep else target)
+            if values.is_complex() and isinstance(target, torch.dtype) and target.is_floating_point:
+                return values.to(target.to_complex())
+            return values.to(target)
 
         return replace(self, fields={name: moved(values) for name, values in self.fields.items()})
 

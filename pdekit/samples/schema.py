@@ -212,6 +212,8 @@ def _boundary_to_json(boundary: Boundary) -> dict[str, Any]:
 def _value_to_json(given: Any, boundary: Boundary, key: str) -> Any:
     if isinstance(given, Expression):
         return {"expression": given.text}
+    if isinstance(given, complex):
+        return {"complex": [given.real, given.imag]}
     if isinstance(given, tuple):
         return [_value_to_json(part, boundary, key) for part in given]
     if given is not None and not isinstance(given, int | float):
@@ -225,4 +227,7 @@ def _value_to_json(given: Any, boundary: Boundary, key: str) -> Any:
 def _value_from_json(said: Any) -> Any:
     if isinstance(said, list):
         return tuple(_value_from_json(part) for part in said)
+    if isinstance(said, dict) and "complex" in said:
+        real, imag = said["complex"]
+        return complex(real, imag)
     return Expression(said["expression"]) if isinstance(said, dict) else said

@@ -131,8 +131,8 @@ class Stream:
             "policy": type(self.policy).__name__, "capacity": self.policy.capacity, "schedule": schedule,
             "watermark": self.policy.watermark, "reuse": None if reuse is None else list(self.limiter.band or ()),
             "ticket_size": self.ledger.size, "batch_size": self.batch_size,
-            "fields": [spec.name for spec in source.schema.fields], "shape": list(source.schema.domain.shape),
-            "mesh": getattr(source.schema.domain, "fingerprint", None),
+            "fields": [spec.name for spec in source.schema.fields], "shape": list(source.schema.one_domain.shape),
+            "mesh": getattr(source.schema.one_domain, "fingerprint", None),
         }  # fmt: skip
 
     @property

@@ -236,7 +236,7 @@ def _checked_model(names: Names, given: Any, family: Source) -> Any:
     checked = names.check(given, ModelFactory, "model")
     module, _, name = checked["class_path"].rpartition(".")
     if "dim" in inspect.signature(getattr(import_module(module), name)).parameters:
-        dim = family.schema.domain.dim
+        dim = family.schema.one_domain.dim
         if checked["init_args"].setdefault("dim", dim) != dim:
             raise ConfigError(f"model.dim is {checked['init_args']['dim']}, but the family has {dim} dimensions.")
     return checked

@@ -87,10 +87,10 @@ def measure(prediction: Samples, truth: Samples) -> dict[str, dict[str, float]]:
     Raises:
         InputError: other domains or numbers of samples.
     """
-    domain = truth.schema.domain
+    domain = truth.schema.one_domain
     if prediction.schema.with_domain(domain) != prediction.schema or len(prediction) != len(truth):
         raise InputError(
-            f"{len(prediction)} predictions on {prediction.schema.domain} cannot be compared with {len(truth)} "
+            f"{len(prediction)} predictions on {prediction.schema.one_domain} cannot be compared with {len(truth)} "
             f"solutions on {domain}."
         )
     kinds = {"rel_l2": relative_l2, "rel_l1": relative_l1, "rel_h1": relative_h1, "boundary": boundary_error}

@@ -68,7 +68,7 @@ class OperatorLearning(L.LightningModule):
         self.loss = loss or RelativeL2()
         self.strategy = strategy or OneStep()
         self.optimizer, self.schedule = optimizer, schedule
-        self.register_buffer("weights", schema.domain.quadrature().to(torch.float32), persistent=False)
+        self.register_buffer("weights", schema.one_domain.quadrature().to(torch.float32), persistent=False)
 
     def fit_normaliser(self, samples: Samples) -> None:
         """Fit the normaliser, once, on the first fill of the reservoir.

@@ -135,8 +135,8 @@ class Surrogate(nn.Module):
             partial.mkdir(parents=True)
             save_file(tensors, partial / WEIGHTS)
             (partial / DESCRIPTION).write_text(text)
-            if isinstance(self.schema.domain, Mesh):
-                hdf5.save_mesh(partial / MESH, self.schema.domain)
+            if isinstance(self.schema.one_domain, Mesh):
+                hdf5.save_mesh(partial / MESH, self.schema.one_domain)
             if directory.exists():
                 directory.rename(old)
             partial.rename(directory)
@@ -174,13 +174,13 @@ class Surrogate(nn.Module):
 
     def _check_domain(self, schema: Schema) -> None:
         for name in (*self.channels.inputs, *self.channels.outputs):
-            if schema.shape_of(name) != schema.domain.shape or schema.field(name).complex:
+            if schema.shape_of(name) != schema.one_domain.shape or schema.field(name).complex:
                 kind = "complex" if schema.field(name).complex else f"of shape {schema.shape_of(name)}"
                 raise InputError(
                     f"The field {name!r} is {kind}; a surrogate takes real fields of one value a point, of shape "
-                    f"{schema.domain.shape}."
+                    f"{schema.one_domain.shape}."
                 )
-        grid, closed = schema.domain, getattr(self.model, "closed", None)
+        grid, closed = schema.one_domain, getattr(self.model, "closed", None)
         if closed is None:
             return
         if isinstance(grid, Mesh):
@@ -210,7 +210,7 @@ class Surrogate(nn.Module):
         for name in self.channels.outputs:
             given.field(name)
         self._check_domain(given)
-        self._check_place(given.domain, known.domain)
+        self._check_place(given.one_domain, known.one_domain)
         if given.equation != known.equation:
             raise InputError(
                 f"The inputs belong to the equation {given.equation!r}; the model was made for {known.equation!r}."
@@ -220,10 +220,10 @@ class Surrogate(nn.Module):
                 f"The inputs have the boundary conditions {given.boundaries}; the model was made for "
                 f"{known.boundaries}."
             )
-        if given.domain.shape != known.domain.shape and not getattr(self.model, "resolution_free", False):
+        if given.one_domain.shape != known.one_domain.shape and not getattr(self.model, "resolution_free", False):
             raise InputError(
-                f"The inputs have {given.domain.shape} points; {type(self.model).__name__} is tied to the "
-                f"{known.domain.shape} it was trained on."
+                f"The inputs have {given.one_domain.shape} points; {type(self.model).__name__} is tied to the "
+                f"{known.one_domain.shape} it was trained on."
             )
 
     def _check_place(self, given: Grid | Mesh, known: Grid | Mesh) -> None:

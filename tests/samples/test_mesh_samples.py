@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from pdekit.core import InputError
-from pdekit.domain import Disk, Grid, Rectangle
+from pdekit.core.expressions import Expression
+from pdekit.domain import Boundary, Disk, Grid, Rectangle
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
 from pdekit.samples.hdf5 import load_mesh, read, save_mesh, write
 
@@ -57,6 +58,18 @@ def test_fields_of_another_shape_or_kind(name, values, message):
 def test_a_field_without_extent():
     with pytest.raises(InputError, match="the shape"):
         FieldSpec("a", "input", shape=(3, 0))
+
+
+def test_values_of_boundaries_survive_a_file():
+    parts = (
+        Boundary("left", "neumann", (1.0, -2.0)),
+        Boundary("right", "impedance", 1 - 2j),
+        Boundary("top", "robin", Expression("x*(1-x)"), 2.0),
+    )
+    schema = Schema(MESH, SPECS, parts, "an equation")
+    assert Schema.from_json(json.loads(json.dumps(schema.to_json())), MESH) == schema
+    with pytest.raises(InputError, match="'left' is a function, which a file cannot hold"):
+        Schema(MESH, SPECS, (Boundary("left", "dirichlet", lambda x: x[0]),)).to_json()
 
 
 def test_schemas_name_their_mesh_by_its_fingerprint():
