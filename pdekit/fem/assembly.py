@@ -39,9 +39,9 @@ def assemble(
 
     All matrices share the pattern of the space. Where the form is linear in its tensor coefficients (found by a test on
     random numbers), a sparse routing matrix from their values to the entries is made once, kept by the space, and every
-    further call is one product with it. Otherwise, or where that matrix does not fit into the memory, the form is evaluated
-    cell by cell in chunks. A sample gets the same bits whatever else is in its batch, and the chunks do not show in them.
-    Gradients of any order flow to all tensor coefficients.
+    further call is one product with it. Otherwise, or where that matrix does not fit into the memory, the form is
+    evaluated cell by cell in chunks. A sample gets the same bits whatever else is in its batch, and the chunks do not
+    show in them. Gradients of any order flow to all tensor coefficients.
 
     Args:
         form: what is integrated, see :mod:`pdekit.fem.forms`. One defined at the top level of a module is remembered;

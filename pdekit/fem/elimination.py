@@ -69,6 +69,13 @@ class _Maps(NamedTuple):
     pattern: Pattern
     kept: Router
     diagonal: Router
+    elsewhere: dict[torch.device, Pattern]
+
+    def pattern_on(self, device: torch.device) -> Pattern:
+        """The pattern on a device, one object for all matrices."""
+        if device == self.pattern.device:
+            return self.pattern
+        return self.elsewhere.setdefault(device, self.pattern.to(device))
 
     @property
     def nbytes(self) -> int:
@@ -138,7 +145,7 @@ def eliminate(
         "near_nullspace": None if near is None else near[free],
         "geometry": None if A.geometry is None else A.geometry[free],
     }
-    reduced = CSR(maps.pattern.to(A.device), None, entries, **carried)
+    reduced = CSR(maps.pattern_on(A.device), None, entries, **carried)
     _check_rows(space, reduced, maps.diagonal(A.entries.detach()), maps.free)
     nullspace = find_nullspace(space, reduced, maps.free)
     if nullspace is not None:
@@ -222,13 +229,13 @@ def _find_maps(pattern: Pattern, free: Bool[Tensor, " dofs"]) -> _Maps:
     places[pattern.diagonal[1]] = pattern.diagonal[0]
     diagonal = Router.selecting(places[numbers].numpy(), pattern.nnz)
     if len(numbers) == len(free):
-        return _Maps(numbers, pattern, Router.selecting(np.arange(pattern.nnz), pattern.nnz), diagonal)
+        return _Maps(numbers, pattern, Router.selecting(np.arange(pattern.nnz), pattern.nnz), diagonal, {})
     kept = torch.nonzero(free[pattern.rows] & free[pattern.indices])[:, 0]
     new = torch.cumsum(free, 0) - 1
     counts = torch.bincount(new[pattern.rows[kept]], minlength=len(numbers))
     indptr = torch.cat([torch.zeros(1, dtype=torch.int64), torch.cumsum(counts, 0)])
     router = Router.selecting(kept.numpy(), pattern.nnz)
-    return _Maps(numbers, Pattern(indptr, new[pattern.indices[kept]]), router, diagonal)
+    return _Maps(numbers, Pattern(indptr, new[pattern.indices[kept]]), router, diagonal, {})
 
 
 def _check_rows(space: Space, A: CSR, diagonal: Shaped[Tensor, "*batch n"], free: Int64[Tensor, " n"]) -> None:

@@ -13,7 +13,7 @@ from pdekit.solvers.operators.csr import CSR
 
 __all__ = ["find_nullspace"]
 
-_TOLERANCE = 1e-11
+_TOLERANCE = 1e-13
 """Part of |A| |v| to which A v may cancel: rounding of sums over the cells of a row."""
 
 
@@ -36,7 +36,10 @@ def find_nullspace(space: Space, A: CSR, free: Int64[Tensor, " n"]) -> Float64[T
     if candidates is None:
         return None
     candidates = candidates.to(A.device)
-    found = _annihilated(A, candidates)
+    # Far from the origin the edges of cells, differences of coordinates, are rounded more.
+    x = space.mesh.points
+    limit = _TOLERANCE * (1 + float(x.abs().max() / (x.amax(0) - x.amin(0)).max()))
+    found = _annihilated(A, candidates, limit)
     sizes = [basis.shape[1] for basis in found]
     if max(sizes, default=0) == 0:
         return None
@@ -52,7 +55,7 @@ def find_nullspace(space: Space, A: CSR, free: Int64[Tensor, " n"]) -> Float64[T
     basis = found[0]
     if any(basis.shape[1] for basis in found[1:]) and not all(torch.allclose(basis, other) for other in found[1:]):
         basis = _shared(found)
-    if min(b.shape[1] for b in _annihilated(A.adjoint(), basis)) < basis.shape[1]:
+    if min(other.shape[1] for other in _annihilated(A.adjoint(), basis, limit)) < basis.shape[1]:
         raise InputError(
             f"{name} is singular, with {what} in its null space (no Dirichlet or Robin part, no reaction), and not "
             "symmetric: "
@@ -95,7 +98,7 @@ def _labels(space: Space) -> Int64[Tensor, " dofs"]:
     return space.cache.get("parts", find, lambda labels: 8 * len(labels))
 
 
-def _annihilated(A: CSR, V: Float64[Tensor, "n k"]) -> list[Float64[Tensor, "n m"]]:
+def _annihilated(A: CSR, V: Float64[Tensor, "n k"], limit: float) -> list[Float64[Tensor, "n m"]]:
     """Of each matrix of the batch, the combinations of orthonormal columns V that it maps to 0."""
     batch = (1,) * len(A.batch_shape)
     vectors = V.T.reshape(V.shape[1], *batch, V.shape[0]).to(A.dtype)
@@ -105,7 +108,7 @@ def _annihilated(A: CSR, V: Float64[Tensor, "n k"]) -> list[Float64[Tensor, "n m
     out = []
     for image, scale in zip(images.movedim(0, -1), scales.tolist(), strict=True):
         _, sizes, right = torch.linalg.svd(image, full_matrices=True)
-        rank = int((sizes > _TOLERANCE * max(scale, 1e-300)).sum())
+        rank = int((sizes > limit * max(scale, 1e-300)).sum())
         out.append((V.to(right.dtype) @ right[rank:].mH).real if rank else V)
     return out
 

@@ -11,6 +11,7 @@ from pdekit.domain import Disk, Rectangle
 from pdekit.fem import P1, P2, Q1, Field, Space, Vector, assemble, cellwise, forms, inner, nodal, uniform
 from pdekit.fem import dot as times
 from pdekit.solvers import Tag
+from pdekit.testing import check_device
 
 rng = np.random.default_rng(0)
 ELASTIC = [(kind, element) for kind, element in PAIRS if element.degree > 0]
@@ -268,3 +269,21 @@ def test_arithmetic_of_quantities_is_that_of_components():
         return total
 
     torch.testing.assert_close(left.entries, assemble(by_hand, space).entries, rtol=1e-13, atol=1e-14)
+
+
+ON_DEVICE = Space(Rectangle(cells=2).mesh(), P1())
+assemble(forms.diffusion, ON_DEVICE, k=torch.ones(2, 8))
+ROUTER = next(plan.routers["k"] for plan, _ in ON_DEVICE.cache._kept.values() if hasattr(plan, "routers"))
+
+
+def _products(device):
+    k = torch.ones(3, 8, dtype=torch.float64, device=device, requires_grad=True)
+    entries = ROUTER(k)
+    assert entries.device == k.device
+    entries.sum().backward()
+    assert k.grad.device == k.device
+    assert ON_DEVICE.matrix_gather(torch.ones(2, 8 * 9, dtype=torch.float64, device=device)).device == k.device
+
+
+def test_products_follow_the_device():
+    check_device(_products)

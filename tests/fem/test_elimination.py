@@ -114,6 +114,17 @@ def test_a_robin_part_a_reaction_or_a_wave_number_leave_no_null_space():
     assert eliminate(SPACE, CSR(A.pattern, None, A.entries - 7 * mass.entries), b, []).A.nullspace is None
 
 
+def test_a_weak_reaction_is_no_null_space_and_a_place_far_off_hides_none():
+    space = Space(Rectangle(40).mesh(), P1())
+    K, M = assemble(forms.diffusion, space, k=1.0), assemble(forms.mass, space, c=1e-8)
+    b = assemble(forms.load, space, f=1.0)
+    assert eliminate(space, K + M, b, []).A.nullspace is None
+    far = space.mesh.with_points(space.mesh.points + 1e4)
+    moved = Space(far, Vector(P1()))
+    A = assemble(forms.elasticity, moved, lam=1.0, mu=1.0)
+    assert eliminate(moved, A, torch.zeros(moved.n_dofs), []).A.nullspace.shape[1] == 3
+
+
 def test_each_connected_part_of_a_mesh_counts():
     mesh = Interval(3).mesh()
     points = torch.cat([mesh.points, mesh.points + 2])
