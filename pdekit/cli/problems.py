@@ -20,6 +20,7 @@ class Equation:
         forms: of the conditions that it takes.
         symmetric: whether CG can solve it: its matrices are symmetric and definite.
         on_grids: whether it can be solved without a mesh.
+        balances: whether a constant is taken off a source that does not balance the fluxes.
         rest: the condition where none is given.
     """
 
@@ -28,6 +29,7 @@ class Equation:
     forms: Forms = field(default_factory=lambda: SCALAR)
     symmetric: bool = True
     on_grids: bool = False
+    balances: bool = False
     rest: str = "u = 0"
 
 
@@ -47,8 +49,10 @@ class Option:
 
 
 EQUATIONS = {
-    "poisson": Equation("-laplace u = source", ("source",), on_grids=True),
-    "darcy": Equation("-div(coefficient grad u) = source", ("source", "coefficient"), on_grids=True),
+    "poisson": Equation("-laplace u = source", ("source",), on_grids=True, balances=True),
+    "darcy": Equation(
+        "-div(coefficient grad u) = source", ("source", "coefficient"), on_grids=True, balances=True
+    ),
     "helmholtz": Equation(
         "-div(coefficient grad u) - wavenumber^2 index u = source",
         ("source", "coefficient", "wavenumber", "index"), forms=WAVE, symmetric=False,
@@ -88,9 +92,11 @@ class Problem(ABC):
         family: that it belongs to.
         inputs: a batch of one.
         given: what its inputs were made from, by their names, as :func:`field_of` says it.
+        equation: which it is.
     """
 
-    def __init__(self, family: Any, inputs: Any, given: dict[str, Any]):
+    def __init__(self, family: Any, inputs: Any, given: dict[str, Any], equation: Equation):
+        self.equation = equation
         self.family = family
         self.inputs = inputs
         self.given = given
@@ -110,20 +116,25 @@ class Problem(ABC):
 
     def notes(self, samples: Any) -> list[str]:
         """What was done to the problem that the user should know."""
-        names = self.family.schema.inputs
         kinds = {boundary.kind for boundary in self.family.schema.boundaries}
-        if "source" not in names or not kinds <= {"neumann", "periodic"}:
+        if (
+            "source" not in self.family.schema.inputs
+            or not self.equation.balances
+            or not kinds <= {"neumann", "periodic"}
+        ):
             return []
-        source, weights = samples["source"][0], self.family.place.quadrature()
-        mean = float((source * weights).sum() / self.family.place.volume)
-        if abs(mean) <= 1e-12 * float(source.abs().max()):
-            return ["no part of the boundary fixes u, which has the mean 0"]
-        rest = source - mean
-        nothing = float(rest.abs().max()) <= 1e-12 * abs(mean)
-        left = ": nothing is left of it. Fix u somewhere to see its effect" if nothing else ""
-        return [
-            f"no part of the boundary fixes u: it has the mean 0, and the source acts without its mean {mean:.4g}{left}"
-        ]
+        note = "no part of the boundary fixes u, which gets the mean 0"
+        surplus, source = self.surplus(samples), samples["source"][0]
+        size = max(abs(surplus), float(source.abs().max()))
+        if abs(surplus) <= 1e-12 * size:
+            return [note]
+        note += f"; the source acts without the constant {surplus:.4g}, so that it balances the fluxes"
+        gone = float((source - surplus).abs().max()) <= 1e-12 * size
+        return [note + (": nothing is left of it. Fix u somewhere to see its effect" if gone else "")]
+
+    @abstractmethod
+    def surplus(self, samples: Any) -> float:
+        """The mean over the domain of the source and the fluxes through the boundary."""
 
     def write(self, samples: Any, path: str) -> None:
         """Write to an HDF5 file, with how the problem was made."""
@@ -152,8 +163,12 @@ def only_word(option: str, words: list[str]) -> str:
 
 
 def is_array(word: str) -> bool:
-    """Whether a word names a file rather than a number or an expression."""
-    return word.endswith(".npy") or Path(word).is_file()
+    """Whether a word names a file; a number never does, even if there is a file of that name."""
+    try:
+        float(word)
+    except ValueError:
+        return word.endswith(".npy") or Path(word).is_file()
+    return False
 
 
 def field_of(option: str, word: str, points: Any) -> tuple[Any, Any]:

@@ -16,6 +16,15 @@ SIDES = ("left", "right", "bottom", "top", "back", "front")
 class GridProblem(Problem):
     """A problem on a grid."""
 
+    def surplus(self, samples: Any) -> float:
+        """The mean over the domain of the source and the fluxes through the sides."""
+        from pdekit.solvers import diffusion
+
+        a = samples["coefficient"] if "coefficient" in self.family.schema.inputs else 1.0
+        system = diffusion(self.family.place, a, samples["source"], self.family.boundaries)
+        total = system.rhs.shape[-1] if system.share is None else float(system.share.sum())
+        return float(system.rhs.sum()) / total
+
     def picture(self, samples: Any) -> Any:
         """Inputs and solution side by side."""
         from pdekit import plot
@@ -49,7 +58,7 @@ def problem(arguments: Namespace) -> GridProblem:
         law = Constant(0.0) if fields else GaussianField(alpha=2, tau=3)
         family = Poisson(grid, law, boundaries)
         inputs = family.inputs_from(fields["source"]) if fields else family.draw([0], seed=arguments.seed or 0)
-        return GridProblem(family, inputs, given)
+        return GridProblem(family, inputs, given, EQUATIONS[name])
     law = Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)
     number = _number(words.get("source", "1"))
     source = Constant(0.0) if number is None else number
@@ -57,10 +66,11 @@ def problem(arguments: Namespace) -> GridProblem:
     if "coefficient" not in fields:
         drawn = Darcy(grid, law).draw([0], seed=arguments.seed or 0)
         if number is not None:
-            return GridProblem(family, family.draw([0], seed=arguments.seed or 0), {})
+            return GridProblem(family, family.draw([0], seed=arguments.seed or 0), {}, EQUATIONS[name])
         fields["coefficient"] = drawn["coefficient"][0]
     own = (fields["coefficient"],) if number is not None else (fields["coefficient"], fields["source"])
-    return GridProblem(family, family.inputs_from(*own), {k: v for k, v in given.items() if k in family.schema.inputs})
+    kept = {key: value for key, value in given.items() if key in family.schema.inputs}
+    return GridProblem(family, family.inputs_from(*own), kept, EQUATIONS[name])
 
 
 def _number(word: str) -> float | None:

@@ -8,9 +8,12 @@ from typing import Any
 from jsonargparse import Namespace
 
 from pdekit.cli.conditions import condition, number_or_expression
-from pdekit.cli.problems import EQUATIONS, Problem, field_of, is_array, only_word
+from pdekit.cli.problems import EQUATIONS, Equation, Problem, field_of, is_array, only_word
 
 __all__ = ["problem"]
+
+MOST_CELLS = 50_000_000
+"""Beyond these a refinement is refused, because it would only fill the memory."""
 
 
 class MeshProblem(Problem):
@@ -20,18 +23,17 @@ class MeshProblem(Problem):
         family: that it belongs to.
         inputs: a batch of one.
         given: what its inputs were made from.
+        equation: which it is.
         title: equation and file.
-        equations: the conditions in words, by the names of parts of the boundary.
-        rest: the condition of all other parts.
+        texts: the conditions in words, by the names of parts of the boundary.
     """
 
     def __init__(
-        self, family: Any, inputs: Any, given: dict[str, Any], title: str, equations: dict[str, str], rest: str
+        self, family: Any, inputs: Any, given: dict[str, Any], equation: Equation, title: str, texts: dict[str, str]
     ):
-        super().__init__(family, inputs, given)
+        super().__init__(family, inputs, given, equation)
         self.title = title
-        self.equations = equations
-        self.rest = rest
+        self.texts = texts
 
     def report(self, samples: Any) -> list[str]:
         """The mesh, the condition on each part of its boundary, and the solution."""
@@ -39,18 +41,33 @@ class MeshProblem(Problem):
         space = self.family.on_mesh.space
         head = f"{self.title}: {mesh.n_nodes:,} nodes, {mesh.n_cells:,} {mesh.cell_kind.plural}, {space.element}"
         lines = [f"{head}, {space.n_dofs:,} values" if space.n_dofs != mesh.n_nodes else head]
-        taken = {name for name in self.equations if name != "all"}
+        taken = {name for name in self.texts if name != "all"}
         left = set(mesh.boundary("all").tolist()).difference(*(mesh.boundary(name).tolist() for name in taken))
-        rows = [(name, text, len(mesh.boundary(name)), "") for name, text in self.equations.items() if name != "all"]
+        rows = [(name, text, len(mesh.boundary(name)), "") for name, text in self.texts.items() if name != "all"]
         if left:
             others = ", ".join(name for name in mesh.boundaries if name not in taken)
-            rows.append(("the rest", self.rest, len(left), f" ({others})" if others else ""))
+            rows.append(
+                ("the rest", self.texts.get("all", self.equation.rest), len(left), f" ({others})" if others else "")
+            )
         width = max(len(name) for name, *_ in rows)
         lines += [f"  {name:{width}}  {text}, {count:,} facets{names}" for name, text, count, names in rows]
         lines += str(samples).splitlines()[1:]
         for name, values in self._derived(samples).items():
             lines.insert(-1, f"  output {name}: {float(values.min()):.4g} .. {float(values.max()):.4g}")
         return lines
+
+    def surplus(self, samples: Any) -> float:
+        """The mean over the domain of the source and the fluxes through the boundary."""
+        from pdekit import fem
+
+        mesh, space = self.family.place, self.family.on_mesh.space
+        a: Any = 1.0
+        if "coefficient" in samples.fields:
+            values = samples["coefficient"][0]
+            a = fem.nodal(values) if len(values) == mesh.n_nodes else fem.cellwise(values)
+        source: Any = fem.assemble(fem.forms.load, space, f=fem.nodal(samples["source"][0]))
+        _, fluxes = fem.natural(space, self.family.on_mesh.natural, k=a)
+        return float(source.sum() + fluxes.sum()) / mesh.volume
 
     def notes(self, samples: Any) -> list[str]:
         """What was done to the problem that the user should know."""
@@ -124,11 +141,10 @@ def problem(arguments: Namespace) -> MeshProblem:
     element = getattr(fem, arguments.element)() if arguments.element else None
     values = _Values(arguments, mesh, carry)
     family, inputs = BUILDERS[arguments.family](mesh, tuple(boundaries), element, values)
-    rest = texts.get("all", equation.rest)
     title = f"{arguments.family} on {Path(arguments.mesh).name}"
     if arguments.refine:
         title += f", refined {arguments.refine} time{'s' * (arguments.refine > 1)}"
-    return MeshProblem(family, inputs, values.given, title, texts, rest)
+    return MeshProblem(family, inputs, values.given, equation, title, texts)
 
 
 def _no_such_part(name: str, file: str, mesh: Any, did_you_mean: Callable[[str, Any], str]) -> str:
@@ -156,6 +172,8 @@ def _mesh(arguments: Namespace) -> tuple[Any, Callable[[Any], Any]]:
         raise ConfigError(f"--element {arguments.element}: the mesh has {mesh.cell_kind.plural}; expected {fitting}.")
     if arguments.refine == 0:
         return mesh, lambda values: values
+    if (count := mesh.n_cells * 2 ** (mesh.dim * arguments.refine)) > MOST_CELLS:
+        raise ConfigError(f"--refine {arguments.refine} would make {count:,} cells; expected at most {MOST_CELLS:,}.")
     fine, prolongation = mesh.refine(arguments.refine)
 
     def carry(values: Any) -> Any:

@@ -184,15 +184,24 @@ def test_expressions_and_numbers_on_a_grid():
 @pytest.mark.parametrize(
     ("source", "note"),
     [
-        ("1", "the source acts without its mean 1: nothing is left of it. Fix u somewhere"),
-        ("1+x", "it has the mean 0, and the source acts without its mean 1.5\n"),
-        ("x-0.5", "no part of the boundary fixes u, which has the mean 0"),
+        ("1", "without the constant 1, so that it balances the fluxes: nothing is left of it. Fix u somewhere"),
+        ("1+x", "which gets the mean 0; the source acts without the constant 1.5, so that it balances the fluxes\n"),
+        ("x-0.5", "no part of the boundary fixes u, which gets the mean 0\n"),
     ],
 )
 def test_what_is_done_to_a_source_that_does_not_balance_is_said(source, note, capsys):
     words = ["solve", "poisson", "--resolution", "9", "--boundary.all", "neumann", "0", "--source", source]
     assert main(words) == 0
     assert note in capsys.readouterr().out
+
+
+def test_fluxes_are_part_of_the_balance(capsys):
+    words = ["--boundary.right", "neumann", "0.5", "--boundary.all", "neumann", "0", "--resolution", "9"]
+    assert main(["solve", "poisson", *words, "--source", "x-1"]) == 0
+    assert "gets the mean 0\n" in capsys.readouterr().out
+    np.save("a.npy", np.full((9, 9), 3.0))
+    assert main(["solve", "darcy", "--coefficient", "a.npy", *words[:-2], "--source", "x"]) == 0
+    assert "without the constant 2," in capsys.readouterr().out
 
 
 def test_names_that_cannot_be_used(folder, capsys):

@@ -218,11 +218,22 @@ def test_what_is_drawn_beside_the_solution(monkeypatch):
     assert drawn == [["coefficient", "solution"], ["solution"]]
 
 
+def test_a_number_is_a_number_even_beside_a_file_of_that_name(capsys):
+    Path("1").write_text("no array")
+    solve("poisson", "--mesh", "part.msh", "--source", "1")
+    assert "source: 1 .. 1" in capsys.readouterr().out
+
+
 def test_notes(capsys):
     solve("poisson", "--mesh", "part.msh")
     assert "note: the solution is 0 everywhere: source and boundary values are" in capsys.readouterr().out
     solve("poisson", "--mesh", "part.msh", "--boundary.all", "neumann", "--source", "1+x")
-    assert "the source acts without its mean 1.5" in capsys.readouterr().out
+    assert "the source acts without the constant 1.5" in capsys.readouterr().out
+    sides = ["--boundary.right", "neumann", "0.5", "--boundary.all", "neumann"]
+    solve("darcy", "--mesh", "part.msh", *sides, "--source", "x", "--coefficient", "3")
+    assert "without the constant 2, so that it balances the fluxes\n" in capsys.readouterr().out
+    solve("poisson", "--mesh", "part.msh", *sides, "--source", "x-1")
+    assert "gets the mean 0\n" in capsys.readouterr().out
 
 
 PART = ["poisson", "--mesh", "part.msh"]
@@ -238,6 +249,9 @@ PART = ["poisson", "--mesh", "part.msh"]
         ([*PART, "--boundary.left", "impedance"], "no such condition here. Known: dirichlet, neumann, robin"),
         ([*PART, "--element", "Q1"], "--element Q1: the mesh has triangles; expected P1 or P2"),
         ([*PART, "--refine", "-1"], "--refine -1: expected 0 or more"),
+        ([*PART, "--refine", "20"], "would make 79,164,837,199,872 cells; expected at most 50,000,000"),
+        ([*PART, "--source", "part.msh"], "part.msh is no plain .npy file"),
+        ([*PART, "--source", "1", "--method", "Multigrid"], "Multigrid"),
         ([*PART, "--seed", "1"], "--seed is for problems on a grid"),
         ([*PART, "--source", "1", "+", "x"], "expected one value. Quote an expression that has spaces"),
         ([*PART, "--source", "nan"], "--source nan: expected a finite number"),
