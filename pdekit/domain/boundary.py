@@ -7,12 +7,13 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from pdekit.core.errors import InputError, did_you_mean
+from pdekit.core.expressions import Expression
 from pdekit.domain.grid import AXES, SIDES, Grid
 
 __all__ = ["Boundary", "BoundaryKind", "BoundaryValue", "resolve_boundaries"]
 
 BoundaryKind = Literal["dirichlet", "neumann", "robin", "periodic", "impedance"]
-BoundaryValue = float | complex | tuple[float, ...] | Tensor | Callable[[Tensor], Any]
+BoundaryValue = float | complex | str | tuple[float, ...] | Tensor | Callable[[Tensor], Any]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Boundary:
             waves of wave number k: what :class:`pdekit.families.Helmholtz` takes).
         value: a number; for vector fields a tuple of components; a tensor ``(*batch, *side)`` over the points of the
             side; or a function. On a grid the function gets the points ``(*side, dim)``; on a mesh, as everywhere in
-            ``pdekit.fem``, the coordinates first (``lambda x: x[1]``); an :class:`~pdekit.core.expressions.Expression`
-            fits both.
+            ``pdekit.fem``, the coordinates first (``lambda x: x[1]``). A formula of x, y, z such as ``"x*(1-x)"`` fits
+            both, and files; it becomes an :class:`~pdekit.core.expressions.Expression`.
         coefficient: of a Robin condition, like ``value`` and not negative.
 
     Raises:
@@ -44,6 +45,9 @@ class Boundary:
     coefficient: BoundaryValue | None = None
 
     def __post_init__(self):
+        for name in ("value", "coefficient"):
+            if isinstance(given := getattr(self, name), str):
+                object.__setattr__(self, name, Expression(given))
         if self.kind not in get_args(BoundaryKind):
             hint = did_you_mean(str(self.kind), get_args(BoundaryKind))
             raise InputError(f"Boundary kind {self.kind!r} on {self.where!r} is unknown. {hint}")

@@ -67,7 +67,7 @@ class NonlinearDiffusion(MeshFamily):
 
     kinds: ClassVar[tuple[str, ...]] = ("dirichlet", "neumann", "robin")
     linear: ClassVar[bool] = False
-    matrices: ClassVar[int] = 16  # the cells' own, of two steps
+    matrices: ClassVar[int] = 32  # those of its cells, of two steps
 
     domain: MeshDomain
     source: float | RandomField = 1.0

@@ -73,7 +73,7 @@ def split_rejected(ticket: Ticket, samples: Samples) -> tuple[Samples, list[Reje
             value, tolerance = float(certificate.value[row]), float(certificate.tolerance[row])
             reasons[row] = f"{certificate.kind} {value:.2e} above the tolerance {tolerance:.2e}"
     for name in (*samples.schema.inputs, *samples.schema.outputs):
-        finite = torch.isfinite(samples[name]).flatten(1).all(dim=1)
+        finite = torch.isfinite(samples[name]).unsqueeze(-1).flatten(1).all(dim=1)
         for row in torch.nonzero(~finite).flatten().tolist():
             reasons[row] = f"the field {name} is not finite"
     if not reasons:

@@ -228,6 +228,10 @@ BRANCHES = (
 )  # fmt: skip
 
 
+NOT_NAMED = (int, float, complex, bool, type(None), torch.Tensor, Mesh, Any)
+"""Types that a file gives by value or not at all."""
+
+
 def _classes(annotation: Any) -> Iterator[type]:
     origin = typing.get_origin(annotation)
     if origin is Callable or origin is typing.get_origin(Callable[[], int]):
@@ -236,7 +240,7 @@ def _classes(annotation: Any) -> Iterator[type]:
         if not (isinstance(origin, type) and issubclass(origin, Sequence | Mapping)):
             for argument in typing.get_args(annotation):
                 yield from _classes(argument)
-    elif isinstance(annotation, type) and annotation not in (int, float, complex, bool, type(None), torch.Tensor, Mesh):
+    elif isinstance(annotation, type) and annotation not in NOT_NAMED:
         if annotation.__module__.partition(".")[0] not in ("jaxtyping", "builtins") or annotation is str:
             yield annotation
 
