@@ -163,7 +163,7 @@ def _routing_bytes(form: Form, domain: Integration, variables: list[Coefficient]
 
 def _elements(form: Form, domain: Integration, given: list[Coefficient], device: torch.device) -> int:
     """Numbers in the largest array that the form makes of an item."""
-    single = {c.name: c.take(torch.zeros(1, dtype=torch.int64, device=device)) for c in given}
+    single = {c.name: c if c.values is None else c.full(1.0) for c in given}
     with torch.no_grad():
         points = form.points(domain, single, device)
     return domain.item_dofs.shape[1] * form.columns(domain) * points
@@ -188,7 +188,7 @@ def _plan(form: Form, domain: Integration, given: list[Coefficient], device: tor
     for first, last in _cut(domain.n_items, size):
         patch = domain.patch(first, last, device)
         # Zero of every variable, and each function that spans it in turn.
-        base = {c.name: _zero(c, patch) if c.values is not None else c.on(patch) for c in given}
+        base = {c.name: (c if c.values is None else c.full(0.0)).on(patch) for c in given}
         offset, names = form.on(domain, patch, base)
         asked |= names
         symmetric = symmetric and _mirrored(offset)
@@ -218,12 +218,6 @@ def _plan(form: Form, domain: Integration, given: list[Coefficient], device: tor
         check_finite(f"The form {form.name}, assembled,", offset)
     routers = {c.name: _router(gather, blocks.pop(c.name).numpy(), places[c.name].numpy(), c) for c in variables}
     return _Plan(True, routers, offset, symmetric)
-
-
-def _zero(c: Coefficient, patch: Any) -> Any:
-    assert c.values is not None
-    bare = torch.zeros(c.values.shape[len(c.batch_shape) :], dtype=torch.float64, device=patch.device)
-    return Coefficient(c.name, c.layout, c.rank, bare, None, c.space).on(patch)
 
 
 def _mirrored(local: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -13,7 +13,7 @@ from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
 from pdekit.fem.elements import P1, Q1, Element
 from pdekit.fem.patch import Patch
-from pdekit.fem.points import at_points
+from pdekit.fem.points import as_precise, at_points
 from pdekit.fem.quantities import Function, Quantity
 
 if TYPE_CHECKING:
@@ -111,11 +111,6 @@ class Coefficient:
         return tuple(self.values.shape[: self.values.ndim - self._trailing])
 
     @property
-    def components(self) -> int:
-        """Values per place."""
-        return 1 if self.values is None else math.prod(self.values.shape[self.values.ndim - self._trailing :][1:])
-
-    @property
     def key(self) -> Hashable:
         """Equal for coefficients that a form treats alike, whatever their values where those are stored in a tensor."""
         return self.name, self.layout, self.rank, id(self.space) if self.space else 0, self.constant
@@ -123,14 +118,24 @@ class Coefficient:
     def flat(self) -> Tensor:
         """The values as vectors ``(*batch, columns)``."""
         assert self.values is not None
-        return self.values.reshape(*self.batch_shape, -1)
+        return self.values.reshape(*self.batch_shape, self.values.shape[len(self.batch_shape) :].numel())
 
     def take(self, samples: Tensor) -> "Coefficient":
         """Some samples of the batch, by the numbers ``(b,)`` of their places in the flattened batch."""
         if self.values is None or not self.batch_shape:
             return self
         chosen = self.values.flatten(0, len(self.batch_shape) - 1)[samples]
-        return Coefficient(self.name, self.layout, self.rank, chosen, None, self.space)
+        return self.with_values(chosen)
+
+    def with_values(self, values: Tensor) -> "Coefficient":
+        """Other values of the same layout."""
+        return replace(self, values=values)
+
+    def full(self, number: float) -> "Coefficient":
+        """One sample of which all values are one number."""
+        assert self.values is not None
+        shape = self.values.shape[len(self.batch_shape) :]
+        return self.with_values(torch.full(shape, number, dtype=torch.float64, device=self.values.device))
 
     def on(self, patch: Patch) -> Quantity:
         """Values at the points of a patch."""
@@ -141,8 +146,7 @@ class Coefficient:
             check_finite(f"The coefficient {self.name}, at the points,", values)
             return Quantity(values, rank)
         if self.values is None:
-            kind = torch.complex128 if isinstance(self.constant, complex) else torch.float64
-            return Quantity(torch.as_tensor(self.constant, dtype=kind, device=patch.device), 0)
+            return Quantity(as_precise(self.constant, patch.device), 0)
         at = len(self.batch_shape)
         if self.layout == "uniform":
             return Quantity(self.values.reshape(*self.batch_shape, 1, 1, 1, 1, *self.values.shape[at:]), self.rank)
@@ -234,13 +238,12 @@ def coefficient(name: str, given: Any, space: "Space", device: torch.device) -> 
 
 def _numbers(name: str, given: Any, device: torch.device) -> Tensor:
     try:
-        values = torch.as_tensor(given)
+        values = as_precise(given, device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"The coefficient {name} is a {type(given).__name__}; expected a number, a tensor, a Field or a function "
             "of x."
         ) from error
-    values = values.to(device=device, dtype=torch.complex128 if values.is_complex() else torch.float64)
     check_finite(f"The coefficient {name}", values)
     return values
 

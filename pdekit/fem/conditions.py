@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
+from pdekit.fem.points import as_precise
 
 if TYPE_CHECKING:
     from pdekit.fem.space import Space
@@ -39,7 +40,7 @@ def boundary_values(
     if not isinstance(value, Tensor):
         values = space.values_at(value, space.dof_points[dofs[::d]].to(device), name).reshape(-1)
     else:
-        values = value.to(device=device, dtype=torch.complex128 if value.is_complex() else torch.float64)
+        values = as_precise(value, device)
         if values.ndim == 0:
             values = values.expand(len(dofs))
         elif values.shape[-1] != len(dofs) and space.rank and values.shape == (d,):

@@ -133,7 +133,7 @@ class Form:
             shape = c.values.shape[len(c.batch_shape) :]
             magnitude = 10 ** (8 * torch.rand(shape, generator=generator, dtype=torch.float64) - 4)
             signed = torch.where(torch.rand(shape, generator=generator) < 0.5, -magnitude, magnitude)
-            return Coefficient(c.name, c.layout, c.rank, signed.to(device), None, c.space)
+            return c.with_values(signed.to(device))
 
         def at(chosen: Mapping[str, Coefficient], form: Form = self) -> Tensor:
             given = {c.name: chosen.get(c.name, c).on(patch) for c in coefficients}
@@ -181,7 +181,7 @@ def _doubled(f: Function) -> Function:
 def _combined(a: float, x: Coefficient, b: float, y: Coefficient) -> Coefficient:
     assert x.values is not None
     assert y.values is not None
-    return Coefficient(x.name, x.layout, x.rank, a * x.values + b * y.values, None, x.space)
+    return x.with_values(a * x.values + b * y.values)
 
 
 def _name(function: Any) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 
-__all__ = ["at_points"]
+__all__ = ["as_precise", "at_points"]
 
 
 def at_points(
@@ -64,7 +65,16 @@ def at_points(
 
 def _tensor(answer: Any, points: Tensor, what: str) -> Tensor:
     try:
-        values = torch.as_tensor(answer, device=points.device)
+        return as_precise(answer, points.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{what} answered with a {type(answer).__name__}; expected numbers.") from error
-    return values if values.is_complex() else values.to(torch.float64)
+
+
+def as_precise(values: Any, device: torch.device) -> Shaped[Tensor, "..."]:
+    """Numbers, sequences, arrays or tensors in float64 or complex128.
+
+    Torch would take a Python number for one of single precision, and 0.1 would be 0.10000000149.
+    """
+    if not isinstance(values, Tensor):
+        values = torch.from_numpy(np.array(values))
+    return values.to(device=device, dtype=torch.complex128 if values.is_complex() else torch.float64)

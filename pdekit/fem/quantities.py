@@ -9,6 +9,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.fem.points import as_precise
 
 __all__ = ["Function", "Quantity", "div", "dot", "inner", "sym", "trace"]
 
@@ -178,9 +179,9 @@ def _as_quantity(operand: Any, what: str) -> Quantity:
     if isinstance(operand, Quantity):
         return operand
     if isinstance(operand, Tensor | int | float | complex):
-        if not isinstance(operand, Tensor):
-            operand = torch.tensor(operand, dtype=torch.complex128 if isinstance(operand, complex) else torch.float64)
-        return Quantity(operand, _rank(operand))
+        return Quantity(
+            as_precise(operand, torch.device("cpu")) if not isinstance(operand, Tensor) else operand, _rank(operand)
+        )
     raise InputError(f"{what} was given a {type(operand).__name__}; expected values such as u.grad or a coefficient.")
 
 

@@ -178,6 +178,17 @@ def test_affine_forms_keep_their_constant_part_and_mix_batched_with_single_coeff
     torch.testing.assert_close(product.entries, assemble(forms.diffusion, space, k=k * k[0]).entries)
 
 
+def test_numbers_are_taken_in_double_precision_and_empty_batches_are_empty():
+    space = Space(distorted("triangle", 2), P1())
+    tenth = torch.tensor(0.1, dtype=torch.float64)
+    for given in (0.1, tenth, uniform(0.1), lambda x: 0.1, np.float64(0.1)):
+        ours = assemble(forms.reaction, space, c=given).entries
+        torch.testing.assert_close(ours, tenth * assemble(forms.mass, space).entries, rtol=1e-15, atol=0)
+    assert torch.equal(space.interpolate(0.1), tenth.expand(space.n_dofs))
+    for form in (forms.diffusion, square):
+        assert assemble(form, space, k=torch.ones(0, space.mesh.n_cells)).entries.shape == (0, space.pattern.nnz)
+
+
 def test_complex_coefficients_on_both_ways():
     mesh = distorted("triangle", 3)
     space = Space(mesh, P2())
