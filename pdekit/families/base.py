@@ -154,8 +154,8 @@ class Family(Source):
                 "one = inputs.sample(i) and mesh = one.schema.domain."
             )
         system = self.equations(inputs)
-        if system.operator.nullspace is None:
-            return system
+        if system.operator.nullspace is None or (isinstance(self.place, Mesh) and self.on_mesh.space.rank):
+            return system  # of a free body `solve` gives the displacement without any rigid motion
         weights = self._weights.to(system.rhs.device)
         axes = tuple(range(-weights.ndim, 0))
 

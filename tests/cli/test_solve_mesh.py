@@ -152,6 +152,15 @@ def test_vectors_survive_in_the_dataset(capsys):
     solve(*words, "--boundary.left", "0", "y", "--out", "t.vtu")
 
 
+def test_a_free_body(capsys):
+    """Oracle: under pressure p all around, plane strain, E = 1, nu = 0 it shrinks by p, about its centre."""
+    solve("elasticity", "--mesh", "part.msh", "--boundary.all", "pressure", "0.1", "--poisson", "0", "--out", "o.vtu")
+    x, y, u = field("o.vtu", "displacement")
+    np.testing.assert_allclose(u[:, :2], -0.1 * np.stack([x - 0.5, y - 0.5], axis=1), atol=1e-7)
+    falls = complaint(["elasticity", "--mesh", "part.msh", "--boundary.left", "neumann", "0", "-1"], capsys)
+    assert "null space" in falls
+
+
 def test_waves_leave_through_an_impedance_boundary():
     """Oracle: exp(ikx), up to the phase error k (kh)^2 x / 24 of Galerkin."""
     Interval(cells=80).mesh().write("line.vtu")
