@@ -1,6 +1,6 @@
 """Heat in a part that was drawn and meshed with Gmsh: read, named boundaries, P2 elements, VTU for ParaView, a picture.
 
-The same from a shell: pdekit solve darcy --mesh examples/data/bracket.msh --source 1 --coefficient "where(y < 0.5, 1, 5)"
+Likewise from a shell: pdekit solve poisson --mesh examples/data/bracket.msh --source 1 --boundary.holes 0 --element P2
 """
 
 from pathlib import Path
