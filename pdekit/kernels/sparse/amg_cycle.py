@@ -78,7 +78,7 @@ def refresh(table, index, recipe, fixed, entries, values, row):
             width = scatter[t[WIDTH] : t[WIDTH] + n]
             multiply(indptr, indices, p_ptr, scatter[t[SLOT] :], width, scatter[t[PLACE] :], a, p, row, coarse)
         elif t[DENSE]:
-            _factor(indptr, indices, a, values[t[FACTOR] : t[FACTOR] + n * n], n)
+            _factor(indptr, indices, a, values[t[FACTOR] : t[FACTOR] + n * n], inverse)
     return sound
 
 
@@ -109,16 +109,15 @@ def _largest_eigenvalue(indptr, a, inverse):
 
 
 @jit
-def _factor(indptr, indices, a, factor, n):
+def _factor(indptr, indices, a, factor, inverse):
     """Dense Cholesky factor by rows, inverses on its diagonal; a pivot of rounding size stands for a null vector and
     becomes 0, which leaves that unknown at 0."""
+    n = len(inverse)
     for k in range(n * n):
         factor[k] = 0.0
-    largest = 0.0
     for i in range(n):
         for k in range(indptr[i], indptr[i + 1]):
             factor[i * n + indices[k]] = a[k]
-        largest = max(largest, factor[i * n + i])
     for i in range(n):
         mine = factor[i * n : i * n + n]
         own = mine[i]
@@ -131,7 +130,7 @@ def _factor(indptr, indices, a, factor, n):
         pivot = own
         for k in range(i):
             pivot -= mine[k] * mine[k]
-        mine[i] = 1.0 / np.sqrt(pivot) if pivot > 1e-12 * own and pivot > 1e-14 * largest else 0.0
+        mine[i] = 1.0 / np.sqrt(pivot) if pivot > 1e-12 * own and inverse[i] > 0.0 else 0.0
 
 
 @jit

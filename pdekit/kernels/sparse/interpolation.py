@@ -175,7 +175,7 @@ def poorly_covered(indptr, indices, coarse, role, a):
         a: ``(nnz,)`` entries of the matrix.
 
     Returns:
-        The number of fine unknowns for which the entries that become weights are less than a tenth of all off the
+        The number of fine unknowns for which the entries that become weights are less than 3/10 of all off the
         diagonal, by their sizes; not counting those that the diagonal dominates, which smoothing takes care of.
     """
     poor = 0
@@ -190,6 +190,6 @@ def poorly_covered(indptr, indices, coarse, role, a):
                 total += abs(a[k])
                 if role[k] >= 0:
                     taken += abs(a[k])
-        if total > 0.5 * diagonal and taken < 0.1 * total:
+        if total > 0.5 * diagonal and taken < 0.3 * total:
             poor += 1
     return poor

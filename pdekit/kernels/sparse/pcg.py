@@ -17,13 +17,14 @@ __all__ = [
     "NONE",
     "NOT_DEFINITE",
     "NOT_FINITE",
+    "SLOW",
     "KernelPreconditioner",
     "conjugate_gradients",
     "no_preconditioner",
 ]
 
 NONE, DIAGONAL, FACTOR, MULTIGRID = range(4)
-CONVERGED, MAX_ITERATIONS, NOT_DEFINITE, NOT_FINITE = range(4)
+CONVERGED, MAX_ITERATIONS, NOT_DEFINITE, NOT_FINITE, SLOW = range(5)
 
 
 class KernelPreconditioner(NamedTuple):
@@ -64,8 +65,9 @@ def _precondition(kind, starts, indices, entries, values, work, r, z):
 
 @jit
 def conjugate_gradients(
-    indptr, indices, entries, b, x, kind, starts, places, values, work, vectors, rtol, atol, max_iterations, history
-):
+    indptr, indices, entries, b, x, kind, starts, places, values, work, vectors, rtol, atol, max_iterations, patience,
+    history,
+):  # fmt: skip
     """Solve A x = b.
 
     Args:
@@ -77,6 +79,8 @@ def conjugate_gradients(
         rtol: relative to ||b||.
         atol: absolute.
         max_iterations: at most so many.
+        patience: gives up as SLOW after so many iterations for each factor of e that the residual has to shrink;
+            infinity never does.
         history: ``(max_iterations + 1,)``, receives norms of the residual.
 
     Returns:
@@ -100,11 +104,15 @@ def conjugate_gradients(
     norm = np.sqrt(start)
     history[0] = norm
     reason, iterations, slope = MAX_ITERATIONS, 0, 1.0
+    patience = patience * np.log(norm / wanted) if norm > wanted > 0.0 else np.inf
     for step in range(max_iterations + 1):
         if norm <= wanted:
             reason = CONVERGED
             break
         if step == max_iterations:
+            break
+        if step > patience:
+            reason = SLOW
             break
         _precondition(kind, starts, places, entries, values, work, r, z)
         previous, slope = slope, 0.0

@@ -1,5 +1,6 @@
 """The V-cycles of a batch of matrices as an operator."""
 
+import math
 import threading
 from functools import cached_property
 from typing import Any
@@ -23,7 +24,7 @@ from pdekit.solvers.operators.csr import CSR
 
 __all__ = ["Hierarchy"]
 
-_POORLY_COVERED, _POORLY_AGGREGATED = 0.002, 0.01
+_POORLY_COVERED, _POORLY_AGGREGATED = 0.03, 0.01
 """A matrix with a larger part of such unknowns gets a hierarchy of its own (docs/decisions/0010)."""
 
 
@@ -47,18 +48,21 @@ class Hierarchy(LinearOperator):
         self._A, self.settings = A, settings
         self._indptr, self._indices = A.pattern.arrays
         self._diagonal = A.pattern.diagonal[0].cpu().numpy()
-        self._entries = A.entries.detach().cpu().reshape(-1, A.pattern.nnz).contiguous().numpy()
-        self._near = None if A.near_nullspace is None else A.near_nullspace.detach().cpu().numpy()
+        self._entries = A.entries.detach().cpu().reshape(math.prod(A.batch_shape), A.pattern.nnz).contiguous().numpy()
+        self._near = _near_nullspace(A)
         self._nodes = _nodes(A)
         self._own: dict[int, Transfers] = {}
         self._lock = threading.Lock()
         count = len(self._entries)
+        self.representative: np.ndarray | None = None
+        """``(nnz,)`` entries of the matrix that decides for all."""
         self.shared: Transfers | None = None
         """What matrices share, made of their representative."""
         self.foreign = np.ones(count, dtype=bool)
         """Which matrices do not share."""
         if reuse and count:
-            self.shared = self._coarsen(self._representative())
+            self.representative = self._representative()
+            self.shared = self._coarsen(self.representative)
             self.foreign = self._foreign(self.shared)
 
     def _representative(self) -> np.ndarray:
@@ -100,21 +104,36 @@ class Hierarchy(LinearOperator):
                 self._own[index] = self._coarsen(self._entries[index])
             return self._own[index]
 
-    def kernel(self, index: int, space: dict) -> KernelPreconditioner | None:
+    def shares(self, index: int) -> bool:
+        """Whether a matrix uses transfers made for all of several."""
+        return self.shared is not None and len(self._entries) > 1 and not bool(self.foreign[index])
+
+    def kernel(self, index: int | None, space: dict, *, own: bool = False) -> KernelPreconditioner | None:
         """The cycle of one matrix for the fused kernel, its numbers in memory kept in a thread's ``space``.
 
-        None where the matrix has a diagonal entry that is not positive. A hierarchy of one matrix alone is not kept:
-        hundreds of them would not fit into memory.
+        Args:
+            index: counted through the batch; None for the representative.
+            space: a dict that a thread passes with each of its calls.
+            own: coarsen the matrix for itself, even where it shares. Such a hierarchy is not kept: hundreds of them
+                would not fit into memory.
+
+        Returns:
+            None where the matrix has a diagonal entry that is not positive.
         """
-        if space.get("matrix") != index:
-            shares = self.shared is not None and not self.foreign[index]
-            few = len(self._entries) <= _KEPT
-            transfers = self.transfers(index) if shares or few else self._coarsen(self._entries[index])
+        if space.get("matrix") != (index, own):
+            if index is None:
+                assert self.representative is not None
+                assert self.shared is not None
+                entries, transfers = self.representative, self.shared
+            else:
+                entries = self._entries[index]
+                keep = not own and (len(self._entries) <= _KEPT or not self.foreign[index])
+                transfers = self.transfers(index) if keep else self._coarsen(entries)
             if space.get("transfers") is not transfers:
                 space.update(transfers=transfers, values=np.empty(transfers.values_size))
                 space["work"] = np.empty(transfers.work_size)
-            space["sound"] = transfers.refresh(self._entries[index], space["values"])
-            space["matrix"] = index
+            space["sound"] = transfers.refresh(entries, space["values"])
+            space["matrix"] = (index, own)
         if not space["sound"]:
             return None
         transfers = space["transfers"]
@@ -201,7 +220,7 @@ class Hierarchy(LinearOperator):
         return cycles
 
     @torch.no_grad()
-    def cycle(self, x: Float[Tensor, "*batch n"]) -> Float[Tensor, "*batch n"]:
+    def cycle(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
         """The V-cycle without a gradient."""
         batch, n = torch.broadcast_shapes(x.shape[:-1], self.batch_shape), self.shape[0]
         owner = torch.arange(len(self._entries)).reshape(self.batch_shape).expand(batch).reshape(-1)
@@ -243,6 +262,16 @@ class _Apply(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor):
         return ctx.operator.matvec(cotangents[0]).sum_to_size(ctx.shape), None
+
+
+def _near_nullspace(A: CSR) -> np.ndarray | None:
+    """As given; otherwise a constant for each component of a vector field, or None, which stands for one constant."""
+    if A.near_nullspace is not None:
+        return A.near_nullspace.detach().cpu().numpy()
+    if A.geometry is None or not bool(A.geometry.component.any()):
+        return None
+    component = A.geometry.component.detach().cpu().numpy()
+    return np.equal.outer(component, np.unique(component)).astype(np.float64)
 
 
 def _nodes(A: CSR) -> np.ndarray | None:

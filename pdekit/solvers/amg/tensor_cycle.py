@@ -44,10 +44,10 @@ class TensorCycle:
         table = transfers.table.reshape(-1, at.COLUMNS).astype(np.int64)
         stacked = np.stack(list(numbers))
 
-        def values(start: int, size: int) -> Tensor:
+        def values(start, size) -> Tensor:
             return torch.from_numpy(stacked[:, start : start + size]).to(device)
 
-        def sparse(rows_at: int, columns_at: int, stored: Tensor) -> _Sparse:
+        def sparse(rows_at, columns_at, stored: Tensor) -> _Sparse:
             indptr = transfers.index[rows_at : rows_at + n + 1].astype(np.int64)
             rows = torch.from_numpy(np.repeat(np.arange(n), np.diff(indptr)))
             columns = torch.from_numpy(transfers.index[columns_at : columns_at + stored.shape[-1]].astype(np.int64))

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,14 @@ def fits(A: LinearOperator, preconditioner: LinearOperator | None) -> bool:
         return False
     if isinstance(preconditioner, Factored):
         return Tag.SYMMETRIC in preconditioner.tags
-    return preconditioner is None or isinstance(preconditioner, Diagonal) or hasattr(preconditioner, "kernel")
+    return preconditioner is None or isinstance(preconditioner, Diagonal) or is_hierarchy(preconditioner)
+
+
+def is_hierarchy(preconditioner: LinearOperator | None) -> bool:
+    """Whether AMG made it."""
+    from pdekit.solvers.amg.hierarchy import Hierarchy  # compiled code is loaded on first use
+
+    return isinstance(preconditioner, Hierarchy)
 
 
 class SparseCG(Prepared):
@@ -40,6 +48,7 @@ class SparseCG(Prepared):
     def __init__(self, operator: CSR, preconditioner: LinearOperator | None, max_iterations: int):
         super().__init__(operator)
         self.matrices, self.preconditioner, self.max_iterations = operator, preconditioner, max_iterations
+        self.hierarchy: Any = preconditioner if is_hierarchy(preconditioner) else None
         self.name = f"CG, {preconditioner.name if preconditioner else 'no'} preconditioner"
 
     def run(
@@ -50,7 +59,7 @@ class SparseCG(Prepared):
 
         A, batch, n = self.matrices, b.shape[:-1], b.shape[-1]
         count, indptr, indices = math.prod(batch), *A.pattern.arrays
-        entries = A.entries.detach().reshape(-1, A.pattern.nnz).contiguous().numpy()
+        entries = A.entries.detach().reshape(math.prod(A.batch_shape), A.pattern.nnz).contiguous().numpy()
         owner = torch.arange(len(entries)).reshape(A.batch_shape).expand(batch).reshape(-1).tolist()
         rhs = b.detach().reshape(count, n).contiguous().numpy()
         x = np.zeros_like(rhs) if x0 is None else x0.detach().reshape(count, n).contiguous().numpy().copy()
@@ -58,20 +67,31 @@ class SparseCG(Prepared):
         codes, iterations = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
         residual, seconds = np.zeros(count), np.zeros((count, 2))
 
+        rebuilt = np.zeros(count, dtype=bool)
+        patience = self._patience(rhs, rtol) if count else np.inf
+
         def one(i: int, space: dict) -> None:
-            clock = time.perf_counter()
-            arrays = self._kernel(owner[i], space)
             if "vectors" not in space:
                 space["vectors"] = np.empty((4, n))
-            seconds[i, 0] = time.perf_counter() - clock
-            limit = self.max_iterations if arrays is not None else 0
-            codes[i], iterations[i], residual[i] = pcg.conjugate_gradients(
-                indptr, indices, entries[owner[i]], rhs[i], x[i], *(arrays or pcg.no_preconditioner()),
-                space["vectors"], rtol, atol, limit, history[i],
-            )  # fmt: skip
-            if arrays is None and codes[i] != pcg.CONVERGED:
-                codes[i] = pcg.NOT_DEFINITE
-            seconds[i, 1] = time.perf_counter() - clock - seconds[i, 0]
+
+            def attempt(own: bool, limit: int, patience: float) -> None:
+                clock = time.perf_counter()
+                arrays = self._kernel(owner[i], space, own)
+                seconds[i, 0] += time.perf_counter() - clock
+                done = iterations[i]
+                codes[i], steps, residual[i] = pcg.conjugate_gradients(
+                    indptr, indices, entries[owner[i]], rhs[i], x[i], *(arrays or pcg.no_preconditioner()),
+                    space["vectors"], rtol, atol, limit if arrays else 0, patience, history[i, done:],
+                )  # fmt: skip
+                iterations[i] += steps
+                if arrays is None and codes[i] != pcg.CONVERGED:
+                    codes[i] = pcg.NOT_DEFINITE
+                seconds[i, 1] += time.perf_counter() - clock
+
+            attempt(False, self.max_iterations, patience if self._shares(owner[i]) else np.inf)
+            if codes[i] == pcg.SLOW:
+                rebuilt[i] = True
+                attempt(True, self.max_iterations - int(iterations[i]), np.inf)
 
         clock = time.perf_counter()
         for_each_sample(one, count, torch.get_num_threads() if count * len(indices) > 10_000 else 1)
@@ -84,11 +104,36 @@ class SparseCG(Prepared):
             torch.from_numpy(reasons[codes]).reshape(batch),
             torch.from_numpy(np.ascontiguousarray(history[:, :steps].T)).reshape(steps, *batch),
             torch.from_numpy(residual).reshape(batch),
-            self.name,
-            wall * float(seconds[:, 0].sum() / max(seconds.sum(), 1e-300)),
+            self.name + (f", set up anew for {int(rebuilt.sum())} slow systems" if rebuilt.any() else ""),
+            wall * float(seconds[:, 0].sum() / max(seconds[:, 1].sum(), 1e-300)),
         )
 
-    def _kernel(self, index: int, space: dict):
+    def _shares(self, index: int) -> bool:
+        return self.hierarchy is not None and self.hierarchy.shares(index)
+
+    def _patience(self, rhs: np.ndarray, rtol: float) -> float:
+        """Iterations for each factor of e that a matrix may take which shares its hierarchy with others.
+
+        That is 1.3 times what the representative takes, for which the hierarchy was made, with the first right-hand
+        side.
+        """
+        from pdekit.kernels.sparse import pcg
+
+        operator, b = self.hierarchy, rhs[0]
+        if operator is None or not any(self._shares(index) for index in range(len(operator.foreign))):
+            return np.inf
+        arrays, history = operator.kernel(None, {}), np.empty(self.max_iterations + 1)
+        if arrays is None or not b.any():
+            return np.inf
+        code, steps, _ = pcg.conjugate_gradients(
+            *self.matrices.pattern.arrays, operator.representative, b, np.zeros_like(b), *arrays,
+            np.empty((4, len(b))), max(rtol, 1e-8), 0.0, self.max_iterations, np.inf, history,
+        )  # fmt: skip
+        if code != pcg.CONVERGED or steps == 0 or not history[steps] > 0:
+            return np.inf
+        return _PATIENCE * steps / np.log(history[0] / history[steps])
+
+    def _kernel(self, index: int, space: dict, own: bool):
         """The preconditioner of one matrix as the kernel takes it; None where it shows an indefinite matrix."""
         from pdekit.kernels.sparse import pcg
 
@@ -101,8 +146,10 @@ class SparseCG(Prepared):
         if isinstance(operator, Factored):
             indptr, indices, values = operator.factors(index)
             return pcg.no_preconditioner()._replace(kind=pcg.FACTOR, starts=indptr, indices=indices, values=values)
-        return operator.kernel(index, space)  # pyright: ignore[reportAttributeAccessIssue]
+        return self.hierarchy.kernel(index, space, own=own)
 
 
 _REASONS = (Reason.CONVERGED, Reason.MAX_ITERATIONS, Reason.NOT_DEFINITE, Reason.NOT_FINITE)
 """In the order of the kernel's codes."""
+
+_PATIENCE = 1.3

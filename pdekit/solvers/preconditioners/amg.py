@@ -29,17 +29,19 @@ class AMG(Preconditioner):
     weights of the interpolation, the coarse matrices P^T A P, the smoothers and the coarse factor are then every
     matrix's own.
 
-    **The rule of reuse.** A matrix does not share if more than 2 in 1,000 of its fine unknowns take less than a tenth
-    of their connections from coarse ones (classical), or more than 1 in 100 of its unknowns have strong connections but
-    none within their aggregate (aggregation); it gets a hierarchy of its own. The rule looks at the numbers of the
-    batch alone, so that a batch gives the same again, on any number of threads. ``print(AMG().setup(A))`` says how many
-    share.
+    **The rule of reuse.** A matrix does not share if more than 3 in 100 of its fine unknowns take less than 3/10 of
+    their connections from coarse ones (classical), or more than 1 in 100 of its unknowns have strong connections but
+    none within their aggregate (aggregation); it gets a hierarchy of its own. Nor does it go on sharing once the
+    compiled :class:`CG` has taken 1.3 times the iterations that the representative needs; it is then set up anew, and
+    the solution says so. The rule looks at the numbers of the batch alone, so that a batch gives the same again, on any
+    number of threads. ``print(AMG().setup(A))`` says how many share.
 
     Args:
         kind: "classical" splits the unknowns into coarse and fine ones (Ruge-Stüben): for scalar problems;
             "aggregation" joins them (smoothed aggregation): for vector problems, whose ``near_nullspace`` it
-            reproduces, and for three dimensions. "auto" takes aggregation where a ``near_nullspace`` of several
-            columns is known, or rows have more than 10 entries on average.
+            reproduces (constants of each component where none is known), and for wide rows, which classical coarsening
+            makes ever wider. "auto" takes aggregation for several components or columns of ``near_nullspace``, and for
+            more than 10 entries in a mean row.
         strength: from 0 to 1; smaller connections, relative to the most negative of their row (classical) or to the
             diagonal (aggregation), do not count for coarsening. None means 0.1, or 0.05 for aggregation.
         smoother: "gauss-seidel" sweeps once forwards and once backwards, on the CPU; "chebyshev" takes polynomials of
@@ -97,7 +99,9 @@ class AMG(Preconditioner):
                 f'AMG(smoother="gauss-seidel") sweeps one unknown after the other, on the CPU only; the matrix is on '
                 f'{A.device}. Use smoother="chebyshev" or "auto".'
             )
-        several = A.near_nullspace is not None and A.near_nullspace.shape[-1] > 1
+        several = (A.near_nullspace is not None and A.near_nullspace.shape[-1] > 1) or (
+            A.geometry is not None and bool(A.geometry.component.any())
+        )
         wide = A.pattern.nnz > _ROW * max(A.pattern.n, 1)
         aggregation = self.kind == "aggregation" or (self.kind == "auto" and (several or wide))
         chebyshev = self.smoother == "chebyshev" or (self.smoother == "auto" and not on_cpu)
