@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 import scipy.sparse
@@ -32,6 +32,14 @@ _TEMPORARIES = 10
 _BOTH = frozenset({Tag.SYMMETRIC, Tag.HERMITIAN})
 
 
+@overload
+def assemble(
+    form: Callable[[Any, Any, Any], Any], space: Integration, *, memory: str | int | None = None, **coefficients: Any
+) -> CSR: ...
+@overload
+def assemble(
+    form: Callable[[Any, Any], Any], space: Integration, *, memory: str | int | None = None, **coefficients: Any
+) -> Shaped[Tensor, "*batch dofs"]: ...
 def assemble(
     form: Callable, space: Integration, *, memory: str | int | None = None, **coefficients: Any
 ) -> CSR | Shaped[Tensor, "*batch dofs"]:

@@ -13,7 +13,14 @@ from pdekit.fem.points import as_precise
 if TYPE_CHECKING:
     from pdekit.fem.space import Space
 
-__all__ = ["boundary_values"]
+__all__ = ["ELSEWHERE", "boundary_values"]
+
+ELSEWHERE = {
+    "dirichlet": "fem.eliminate takes it",
+    "periodic": "a periodic condition needs a Grid",
+    "impedance": "families.Helmholtz takes it",
+}
+"""Who takes a kind of condition that was given in the wrong place."""
 
 
 def boundary_values(

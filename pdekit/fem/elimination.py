@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError, did_you_mean
 from pdekit.domain import Boundary
-from pdekit.fem.conditions import boundary_values
+from pdekit.fem.conditions import ELSEWHERE, boundary_values
 from pdekit.fem.nullspace import find_nullspace
 from pdekit.fem.routing import Router
 from pdekit.fem.space import Space
@@ -175,10 +175,8 @@ def _prescribed(
         if not isinstance(boundary, Boundary):
             raise InputError(f"boundaries holds {boundary!r}; expected Boundary(name, 'dirichlet', value).")
         if boundary.kind != "dirichlet":
-            hint = (
-                "a periodic condition needs a Grid" if boundary.kind == "periodic"
-                else "A_boundary, b_boundary = fem.natural(space, [...]) gives its terms, to be added to A and b before"
-            )  # fmt: skip
+            terms = "A_boundary, b_boundary = fem.natural(space, [...]) gives its terms, to be added to A and b before"
+            hint = ELSEWHERE.get(boundary.kind, terms)
             raise InputError(f"The boundary {boundary.where!r} is {boundary.kind}; eliminate takes dirichlet: {hint}.")
         if boundary.where in named:
             raise InputError(f"The boundary {boundary.where!r} is given twice; expected one condition a part.")

@@ -10,8 +10,10 @@ from torch import Tensor
 from pdekit.core.errors import InputError
 from pdekit.domain import Boundary
 from pdekit.fem.assembly import assemble
+from pdekit.fem.boundary_space import BoundarySpace
 from pdekit.fem.coefficients import Field
-from pdekit.fem.conditions import boundary_values
+from pdekit.fem.conditions import ELSEWHERE, boundary_values
+from pdekit.fem.points import as_precise
 from pdekit.fem.quantities import Function, Quantity, inner
 from pdekit.fem.space import Space
 from pdekit.fem.surroundings import Surroundings
@@ -27,7 +29,8 @@ def natural(
 
     Of ``-div(k grad u) = f`` with ``du/dn = value`` or ``du/dn + coefficient u = value`` the weak form has on its right
     the integral of ``k value v`` over the part, and on its left that of ``k coefficient u v``. For vector fields the
-    value is the traction (with k = 1). A part that is not named has ``du/dn = 0``.
+    value is the traction (with k = 1). ``all`` is what the other conditions leave; a part that is not named has
+    ``du/dn = 0``.
 
     Args:
         space: the space.
@@ -56,7 +59,8 @@ def natural(
     vector: Tensor | None = None
     for boundary in boundaries:
         _check(boundary, named)
-        part = space.boundary(boundary.where)
+    for boundary in boundaries:
+        part = _part(space, boundary.where, named)
         added = assemble(_load, part, k=k, value=_coefficient(space, boundary.where, boundary.value, "value"))
         assert isinstance(added, Tensor)
         vector = added if vector is None else vector + added
@@ -80,13 +84,23 @@ def _check(boundary: Any, named: set[str]) -> None:
     if not isinstance(boundary, Boundary):
         raise InputError(f"boundaries holds {boundary!r}; expected Boundary(name, 'neumann', value).")
     if boundary.kind not in ("neumann", "robin"):
-        hint = "fem.eliminate takes it" if boundary.kind == "dirichlet" else "a periodic condition needs a Grid"
         raise InputError(
-            f"The boundary {boundary.where!r} is {boundary.kind}; natural takes neumann and robin: {hint}."
+            f"The boundary {boundary.where!r} is {boundary.kind}; natural takes neumann and robin: "
+            f"{ELSEWHERE[boundary.kind]}."
         )
     if boundary.where in named:
         raise InputError(f"The boundary {boundary.where!r} is given twice; expected one condition a part.")
     named.add(boundary.where)
+
+
+def _part(space: Space, where: str, named: set[str]) -> BoundarySpace:
+    """Where a condition holds: ``all`` is what the others leave."""
+    others = sorted(named - {"all"})
+    if where != "all" or not others:
+        return space.boundary(where)
+    taken = torch.cat([space.mesh.boundary(name) for name in others])
+    facets = space.mesh.boundary("all")
+    return BoundarySpace(space, f"all but {', '.join(others)}", facets[~torch.isin(facets, taken)])
 
 
 def _coefficient(space: Space, where: str, value: Any, what: str, scalar: bool = False) -> Any:
@@ -94,7 +108,8 @@ def _coefficient(space: Space, where: str, value: Any, what: str, scalar: bool =
     if callable(value) and not isinstance(value, Tensor):
         return value
     home = space if not scalar or not space.rank else Space(space.mesh, space.scalar)
-    if what == "coefficient" and bool((torch.as_tensor(value).detach() < 0).any()):
+    numbers = as_precise(value, torch.device("cpu")).detach()
+    if what == "coefficient" and not numbers.is_complex() and bool((numbers < 0).any()):
         raise InputError(
             f"The coefficient of the boundary {where!r} is negative; expected du/dn + coefficient u = value."
         )

@@ -117,6 +117,15 @@ def _slope(x, axis):
     return 2 * x[0] - x[1] if axis == 0 else -x[0]
 
 
+def test_all_is_what_the_other_parts_leave():
+    space = Space(Rectangle(3).mesh(), P1())
+    left, rest = Boundary("left", "neumann", 5.0), Boundary("all", "neumann", 1.0)
+    _, b = natural(space, [rest, left])
+    assert float(b.sum()) == pytest.approx(5 + 3)
+    parts = [left, *(Boundary(name, "neumann", 1.0) for name in ("right", "bottom", "top"))]
+    torch.testing.assert_close(b, natural(space, parts)[1])
+
+
 def test_natural_terms_take_batches_tensors_and_tractions():
     space = Space(Rectangle(3).mesh(), P1())
     k = torch.rand(4, space.mesh.n_cells, dtype=torch.float64) + 1
