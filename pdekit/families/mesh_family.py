@@ -60,8 +60,8 @@ class MeshFamily(Family):
         return {name: value for name in self._data() if isinstance(value := getattr(self, name), RandomField)}
 
     def _data(self) -> Mapping[str, FieldSpec]:
-        """What may be a number or random, and what it is as an input."""
-        raise NotImplementedError
+        """What may be a number or random, and what it is as an input; by default the inputs of the schema."""
+        return {spec.name: spec for spec in self.schema.fields if spec.role == "input"}
 
     def _settle(self) -> None:
         """Check what all of these families have in common, in ``__post_init__``."""

@@ -20,6 +20,7 @@ from pdekit.core.errors import InputError, did_you_mean
 from pdekit.core.random import FloatArray, KeyArray, NormalLattice, as_keys, for_each
 from pdekit.domain import AXES, Grid, Mesh
 from pdekit.fields.base import PointSet
+from pdekit.fields.scattered import Scattered
 from pdekit.kernels.series import contract, multiply
 
 __all__ = ["Basis", "Box", "check_basis", "domain_box", "sample_series", "wave_numbers"]
@@ -106,14 +107,20 @@ def sample_series(
     odd = lattice.padded[0] - coefficients.shape[0]
     coefficients = np.pad(coefficients, [(0, odd), *[(0, 0)] * (coefficients.ndim - 1)])
     modes = coefficients.shape
+    scattered = None
     if isinstance(domain, Grid):
         tables = [_grid_table(domain, axis, basis, box[axis], modes[axis]) for axis in range(domain.dim)]
         out = np.empty((len(keys), *domain.shape))
     else:
         places = domain if isinstance(domain, Tensor) else domain.points
         points = places.detach().to("cpu", torch.float64).numpy()
-        tables = [_table(points[:, axis], basis, box[axis], modes[axis]) for axis in range(len(box))]
         out = np.empty((len(keys), len(points)))
+        waves = [wave_numbers(basis, modes[axis], high - low)[: modes[axis]] for axis, (low, high) in enumerate(box)]
+        if Scattered.pays(points, waves):
+            scattered = Scattered(points, waves, lambda axis, x: _table(x, basis, box[axis], modes[axis]))
+            tables = scattered.tables
+        else:
+            tables = [_table(points[:, axis], basis, box[axis], modes[axis]) for axis in range(len(box))]
 
     def one(i: int) -> None:
         z = np.empty(lattice.padded)
@@ -121,6 +128,10 @@ def sample_series(
         np.multiply(z, coefficients, out=z)
         if isinstance(domain, Grid):
             _sum_on_grid(z, tables, out[i])
+        elif scattered is not None:
+            summed = np.empty(scattered.shape)
+            _sum_on_grid(z, tables, summed)
+            scattered.at_points(summed, out[i])
         else:
             _sum_at_points(z, tables, out[i])
 

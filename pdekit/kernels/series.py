@@ -3,7 +3,7 @@
 import numpy as np
 from numba import njit
 
-__all__ = ["contract", "multiply"]
+__all__ = ["contract", "interpolate", "multiply"]
 
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -49,3 +49,22 @@ def contract(values, table):
             for j in range(columns):
                 out[p, j] += table[p, k] * values[p, k, j]
     return out
+
+
+@_jit
+def interpolate(values, starts, first, second, last, out):
+    """out[p] = sum_ijk first[p, i] second[p, j] last[p, k] values[starts[p] + (i, j, k)]; ``last`` 4 n columns wide."""
+    for p in range(len(out)):
+        a, b, c = starts[p, 0], starts[p, 1], starts[p, 2]
+        total = 0.0
+        for i in range(first.shape[1]):
+            for j in range(second.shape[1]):
+                line = values[a + i, b + j, c : c + last.shape[1]]
+                s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+                for k in range(0, last.shape[1], 4):
+                    s0 += last[p, k] * line[k]
+                    s1 += last[p, k + 1] * line[k + 1]
+                    s2 += last[p, k + 2] * line[k + 2]
+                    s3 += last[p, k + 3] * line[k + 3]
+                total += first[p, i] * second[p, j] * ((s0 + s1) + (s2 + s3))
+        out[p] = total
