@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pdekit import families, fem, fields, nn, plot
-    from pdekit.domain import Boundary, Grid
+    from pdekit import families, fem, fields, nn, plot, solvers
+    from pdekit.domain import Boundary, Grid, Mesh, shapes
     from pdekit.samples import Certificate, Inputs, Samples, Source
     from pdekit.solvers import (
         AMG,

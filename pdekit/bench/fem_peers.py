@@ -62,8 +62,8 @@ def _prepared(part: Part) -> tuple[Any, Any, np.ndarray, np.ndarray]:
     # P1 gradients are constant: one point per cell integrates the stiffness matrix of cell coefficients exactly.
     basis = skfem.Basis(mesh, element, intorder=0)
     stiffness: Any = skfem.BilinearForm(lambda u, v, w: w["k"] * helpers.dot(helpers.grad(u), helpers.grad(v)))
-    one: Any = skfem.LinearForm(lambda v, w: v)
-    load = one.assemble(skfem.Basis(mesh, element, intorder=1))
+    unit: Any = skfem.LinearForm(lambda v, w: v)
+    load = unit.assemble(skfem.Basis(mesh, element, intorder=1))
     return basis, stiffness, load, basis.get_dofs().flatten()
 
 
@@ -96,7 +96,7 @@ def solve_all(part: Part) -> Split:
             seconds[stage] += took
         residuals.append(float(np.linalg.norm(rhs - inner @ x[free]) / np.linalg.norm(rhs)))
         iterations.append(steps)
-    return Split(*seconds, tuple(residuals), tuple(iterations))
+    return Split(seconds[0], seconds[1], seconds[2], tuple(residuals), tuple(iterations))
 
 
 def solve_assembled(part: tuple[str, list[tuple[scipy.sparse.csr_array, np.ndarray]], float]) -> Split:

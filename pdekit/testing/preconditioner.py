@@ -63,18 +63,18 @@ def check_preconditioner(preconditioner: Preconditioner, A: LinearOperator, *, t
         return float(((left - right).abs() / size).amax())
 
     left = torch.linalg.vecdot(y, px)
-    if preconditioner.linear:
-        turned = P.adjoint().matvec(y)
-        gap = gap_between(left, torch.linalg.vecdot(turned, x))
-        assert gap <= tolerance, f"<y, P x> and <adjoint() y, x> differ by {gap:.2e}"
-    if preconditioner.linear and preconditioner.symmetric and A.hermitian:
+    symmetric = preconditioner.linear and preconditioner.symmetric and A.hermitian
+    if symmetric:
         gap = gap_between(left, torch.linalg.vecdot(py, x))
         assert gap <= tolerance, f"it declares to be symmetric, but <y, P x> and <P y, x> differ by {gap:.2e}"
         energy = torch.linalg.vecdot(x, px).real
         assert bool((energy > 0).all()), (
             f"it declares to be positive definite, but <x, P x> = {float(energy.min()):.2e}"
         )
-        found = solve(A, A.matvec(x), CG(preconditioner), throw=False)
-    else:
-        found = solve(A, A.matvec(x), GMRES(preconditioner, restart=100), throw=False)
+    if preconditioner.linear:
+        turned = P.adjoint().matvec(y)
+        gap = gap_between(left, torch.linalg.vecdot(turned, x))
+        assert gap <= tolerance, f"<y, P x> and <adjoint() y, x> differ by {gap:.2e}"
+    method = CG(preconditioner) if symmetric else GMRES(preconditioner, restart=100)
+    found = solve(A, A.matvec(x), method, throw=False)
     assert bool(found.converged.all()), f"{found.method.split(',')[0]} does not converge with it:\n{found}"

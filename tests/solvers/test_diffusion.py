@@ -186,6 +186,8 @@ def test_bad_input_names_the_culprit():
         diffusion(grid, 1.0, 1.0, reaction=spoiled(-1.0))
     with pytest.raises(InputError, match=r"coefficient has shape \(2, 5, 6\).*swapped"):
         diffusion(grid, good.mT, 1.0)
+    with pytest.raises(InputError, match=r"value of the side 'left' is a tuple; expected a number, a tensor \(5,\)"):
+        diffusion(grid, 1.0, 1.0, [Boundary("left", "dirichlet", (1.0, 2.0))])
     with pytest.raises(InputError, match=r"coefficient has shape \(30,\)"):
         diffusion(grid, torch.ones(30), 1.0)
     with pytest.raises(InputError, match=r"value of the side 'left' has shape \(6,\)"):

@@ -203,6 +203,11 @@ def on_side(where: str, what: str, given: BoundaryValue, grid: Grid, axis: int, 
         values = torch.tensor(float(given), dtype=torch.float64, device=like.device).expand(shape)
     elif isinstance(given, Tensor):
         values = given
+    elif not callable(given):
+        raise InputError(
+            f"{name} is a {type(given).__name__}; expected a number, a tensor {shape} or a function of the points of "
+            "the side."
+        )
     else:
         end = SIDES[axis].index(where)
         values = torch.as_tensor(given(grid.points(device=like.device).select(axis, -end)))
