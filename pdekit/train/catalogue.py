@@ -52,8 +52,8 @@ def entries(kind: str) -> tuple[Entry, ...]:
         kind: a key of ``KINDS``.
 
     Example:
-        >>> [entry.name for entry in entries("families")][:1]
-        ['Darcy']
+        >>> [entry.name for entry in entries("families")][:2]
+        ['AdvectionDiffusion', 'Darcy']
     """
     package, base = KINDS[kind]
     prefix = f"pdekit.{package}."
