@@ -14,7 +14,7 @@ from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
 from pdekit.core.memory import bytes_of
 from pdekit.fem.coefficients import Coefficient, coefficient
-from pdekit.fem.evaluation import Form, check_used
+from pdekit.fem.evaluation import SEED, Form, agree, check_used
 from pdekit.fem.integration import Integration
 from pdekit.fem.patch import Patch
 from pdekit.fem.routing import Router
@@ -182,7 +182,11 @@ def _cut(count: int, size: int) -> list[tuple[int, int]]:
 
 
 def _plan(form: Form, domain: Integration, given: list[Coefficient], device: torch.device) -> _Plan:
-    """Find out whether a form is affine in its tensor coefficients, and make its routing matrices if it is."""
+    """Find out whether a form is affine in its tensor coefficients, and make its routing matrices if it is.
+
+    Some items tell most forms that are not; all are compared with random coefficients on the way, as a form may bend in
+    one corner of the domain only. One that bends only beyond magnitudes of 1e4 is taken for affine.
+    """
     if not form.is_affine(domain, given, device):
         return _NOT_AFFINE
     variables = [c for c in given if c.values is not None]
@@ -192,11 +196,15 @@ def _plan(form: Form, domain: Integration, given: list[Coefficient], device: tor
     places: dict[str, Tensor] = {}
     asked: set[str] = set()
     symmetric = form.bilinear
+    generator = torch.Generator().manual_seed(SEED + 1)
+    trial = {c.name: c.random(generator) for c in variables}
+    zeros = {c.name: c.full(0.0) for c in variables}
+    numbers = {name: c.flat().cpu().numpy() for name, c in trial.items()}
     size = max(_AT_LEAST, _CHUNK // _elements(form, domain, given, device))
     for first, last in _cut(domain.n_items, size):
         patch = domain.patch(first, last, device)
         # Zero of every variable, and each function that spans it in turn.
-        base = {c.name: (c if c.values is None else c.full(0.0)).on(patch) for c in given}
+        base = {c.name: zeros.get(c.name, c).on(patch) for c in given}
         offset, names = form.on(domain, patch, base)
         asked |= names
         symmetric = symmetric and _mirrored(offset)
@@ -206,6 +214,7 @@ def _plan(form: Form, domain: Integration, given: list[Coefficient], device: tor
             constant = torch.zeros(shape, dtype=torch.float64, device=device)
         if constant is not None:
             constant[first:last] = offset.flatten(1)
+        parts = []
         for c in variables:
             for number, (unit, place) in enumerate(c.local_basis(patch)):
                 local = form.on(domain, patch, {**base, c.name: unit})[0]
@@ -219,6 +228,12 @@ def _plan(form: Form, domain: Integration, given: list[Coefficient], device: tor
                     places[c.name] = torch.empty((shape[0], count), dtype=torch.int32)
                 blocks[c.name][first:last, :, number] = local.flatten(1)
                 places[c.name][first:last, number] = place
+                factors = torch.from_numpy(np.take(numbers[c.name], place.numpy())).to(device)
+                parts.append(local * factors[:, None, None])
+        if variables:
+            tried = {**base, **{name: c.on(patch) for name, c in trial.items()}}
+            if not agree(form.on(domain, patch, tried)[0], offset, parts):
+                return _NOT_AFFINE
     check_used(form, given, asked)
     gather = _gather(form, domain)
     offset = None if constant is None else gather(constant.reshape(-1))

@@ -48,6 +48,6 @@ class BoundarySpace(Integration):
     def item_dofs(self) -> Int64[Tensor, "items k"]:
         return self._space.cell_dofs[self.cells]
 
-    def patch(self, first: int, last: int, device: torch.device, order: int | None = None) -> Patch:
+    def patch_of(self, items: Int64[Tensor, " m"], device: torch.device, order: int | None = None) -> Patch:
         order = order or self._space.quadrature_order
-        return Patch(self._space.mesh, self.cells[first:last], order, self._local[first:last], device)
+        return Patch(self._space.mesh, self.cells[items], order, self._local[items], device)

@@ -131,6 +131,14 @@ class Coefficient:
         """Other values of the same layout."""
         return replace(self, values=values)
 
+    def random(self, generator: torch.Generator) -> "Coefficient":
+        """One sample of numbers of both signs and of magnitudes from 1e-4 to 1e4."""
+        assert self.values is not None
+        shape = self.values.shape[len(self.batch_shape) :]
+        magnitude = 10 ** (8 * torch.rand(shape, generator=generator, dtype=torch.float64) - 4)
+        signed = torch.where(torch.rand(shape, generator=generator) < 0.5, -magnitude, magnitude)
+        return self.with_values(signed.to(self.values.device))
+
     def full(self, number: float) -> "Coefficient":
         """One sample of which all values are one number."""
         assert self.values is not None
@@ -151,10 +159,13 @@ class Coefficient:
         if self.layout == "uniform":
             return Quantity(self.values.reshape(*self.batch_shape, 1, 1, 1, 1, *self.values.shape[at:]), self.rank)
         if self.layout == "cells":
-            chosen = self.values.index_select(at, patch.cells.to(self.values.device))
+            if patch.consecutive:
+                chosen = self.values.narrow(at, int(patch.cells[0]), len(patch))
+            else:
+                chosen = self.values.index_select(at, patch.cells.to(self.values.device))
             return Quantity(chosen[(..., None, None, None, *[slice(None)] * self.rank)], self.rank)
         if self.layout == "nodes":
-            numbers = patch.mesh.cells[patch.cells]
+            numbers = patch.nodes
             element: Element = P1() if patch.simplex else Q1()
             parts, rank = 1, self.rank
         else:
@@ -180,7 +191,7 @@ class Coefficient:
                 yield Quantity(unit.reshape(1, 1, 1, 1, *components), self.rank), cells * len(units) + k
             return
         if self.layout == "nodes":
-            numbers, element = patch.mesh.cells[patch.cells], (P1() if patch.simplex else Q1())
+            numbers, element = patch.nodes, (P1() if patch.simplex else Q1())
         else:
             assert self.space is not None
             numbers, element = self.space.node_dofs[patch.cells], self.space.scalar

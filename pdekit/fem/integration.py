@@ -38,8 +38,12 @@ class Integration(ABC):
         """The degrees of freedom of the cell of each item."""
 
     @abstractmethod
+    def patch_of(self, items: Int64[Tensor, " m"], device: torch.device, order: int | None = None) -> Patch:
+        """Some items with their quadrature points."""
+
     def patch(self, first: int, last: int, device: torch.device, order: int | None = None) -> Patch:
         """Some consecutive items with their quadrature points."""
+        return self.patch_of(torch.arange(first, last), device, order)
 
     def basis(self, patch: Patch, role: str) -> Function:
         """The basis functions on a patch, counted by the axis of the ``trial`` or of the ``test`` functions."""

@@ -36,6 +36,12 @@ class Patch:
         self.mesh, self.cells, self.order, self.local = mesh, cells, order, local
         self.device = torch.device("cpu") if device is None else device
 
+    @cached_property
+    def consecutive(self) -> bool:
+        """Whether the cells are numbered one after the other."""
+        cells = self.cells.numpy()
+        return len(cells) > 0 and cells[-1] - cells[0] == len(cells) - 1 and bool((np.diff(cells) == 1).all())
+
     def __len__(self) -> int:
         return len(self.cells)
 
@@ -78,7 +84,13 @@ class Patch:
 
     @cached_property
     def _corners(self) -> Float64[Tensor, "m k dim"]:
-        return self.mesh.points[self.mesh.cells[self.cells]].to(self.device)
+        # NumPy: torch would wake its threads for every small gather, and wait for them.
+        return torch.from_numpy(np.take(self.mesh.points.numpy(), self.nodes.numpy(), axis=0)).to(self.device)
+
+    @cached_property
+    def nodes(self) -> Int64[Tensor, "m k"]:
+        """The nodes of the cells."""
+        return torch.from_numpy(np.take(self.mesh.cells.numpy(), self.cells.numpy(), axis=0))
 
     @cached_property
     def x(self) -> Float64[Tensor, "m q dim"]:

@@ -114,6 +114,15 @@ class Quantity:
     def __ge__(self, other: Any) -> "Quantity":
         return _entrywise(torch.ge, self, other)
 
+    def __and__(self, other: Any) -> "Quantity":
+        return _entrywise(torch.logical_and, self, other)
+
+    def __or__(self, other: Any) -> "Quantity":
+        return _entrywise(torch.logical_or, self, other)
+
+    def __invert__(self) -> "Quantity":
+        return _entrywise(torch.logical_not, self)
+
     @property
     def T(self) -> "Quantity":
         """The transpose of a matrix."""

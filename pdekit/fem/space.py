@@ -235,9 +235,8 @@ class Space(Integration):
     def item_dofs(self) -> Int64[Tensor, "cells k"]:
         return self.cell_dofs
 
-    def patch(self, first: int, last: int, device: torch.device, order: int | None = None) -> Patch:
-        """Some consecutive cells with their quadrature points."""
-        return Patch(self.mesh, torch.arange(first, last), order or self.quadrature_order, None, device)
+    def patch_of(self, items: Int64[Tensor, " m"], device: torch.device, order: int | None = None) -> Patch:
+        return Patch(self.mesh, items, order or self.quadrature_order, None, device)
 
     def interpolate(self, f: Any) -> Shaped[Tensor, "*batch dofs"]:
         """The degrees of freedom of the function of this space that agrees with a given one at all of its points.

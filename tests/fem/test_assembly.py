@@ -139,6 +139,20 @@ def test_a_nonlinear_form_equals_scikit_fem_and_a_linear_one_equals_its_chunks()
     torch.testing.assert_close(hidden.entries, linear.entries, rtol=1e-12, atol=1e-12)
 
 
+def corner(u, v, w):
+    bent = torch.where((w.x[0] > 0.9) & (w.x[1] > 0.9), w.k**2, w.k)
+    return bent * times(u.grad, v.grad)
+
+
+def test_a_form_that_bends_in_a_corner_only_is_not_taken_for_affine():
+    space = Space(Rectangle(20).mesh(), P1())
+    k = positive(2, space.mesh.n_cells)
+    inside = (space.mesh.points[space.mesh.cells].mean(1) > 0.9).all(1)
+    assert 0 < int(inside.sum()) < 20
+    expected = assemble(forms.diffusion, space, k=torch.where(inside, k**2, k)).entries
+    torch.testing.assert_close(assemble(corner, space, k=k).entries, expected)
+
+
 @pytest.mark.parametrize("form", [forms.diffusion, square])
 def test_neither_the_batch_nor_the_memory_changes_a_bit(form):
     mesh = distorted("quad", 5)
