@@ -40,7 +40,7 @@ class Patch:
     def consecutive(self) -> bool:
         """Whether the cells are numbered one after the other."""
         cells = self.cells.numpy()
-        return len(cells) > 0 and cells[-1] - cells[0] == len(cells) - 1 and bool((np.diff(cells) == 1).all())
+        return bool(len(cells) > 0 and cells[-1] - cells[0] == len(cells) - 1 and (np.diff(cells) == 1).all())
 
     def __len__(self) -> int:
         return len(self.cells)

@@ -76,7 +76,7 @@ def test_quickstart_is_a_configuration():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--family", "Dracy"], "family: there is no class 'Dracy'. Did you mean Darcy? Known: Darcy, Poisson."),
+        (["--family", "Dracy"], "family: there is no class 'Dracy'. Did you mean Darcy? Known: AdvectionDiffusion, Darcy"),
         (["--family.coefficient.hgih", "3"], "Threshold has no argument 'hgih'. Did you mean high?"),
         (["--family.coefficient", "FNO"], "family.coefficient: FNO is no RandomField. Known: Constant, GaussianField"),
         (["--family.domain.shpe", "[3,3]"], "family.domain.shpe: Grid has no argument 'shpe'. Did you mean shape?"),
