@@ -271,12 +271,7 @@ def _direct(form: Form, domain: Integration, given: list[Coefficient], budget: i
     total, gather = math.prod(batch), _gather(form, domain)
     if total == 0:
         return _Result(torch.zeros((*batch, gather.height), dtype=torch.float64, device=device), False)
-    owners = {c.name: _owners(c, batch, device) for c in given}
-
-    def chosen(c: Coefficient, samples: Tensor) -> Coefficient:
-        own = owners[c.name]
-        return c if own is None else c.take(own[samples])
-
+    given = [c.flattened(batch) for c in given]
     entry = domain.item_dofs.shape[1] * form.columns(domain)
     each = _elements(form, domain, given, device)
     recorded = torch.is_grad_enabled() and any(c.values is not None and c.values.requires_grad for c in given)
@@ -288,10 +283,10 @@ def _direct(form: Form, domain: Integration, given: list[Coefficient], budget: i
     again = recorded and (items < domain.n_items or in_one < total)
     asked: set[str] = set()
 
-    def piece(patch: Patch, samples: Tensor) -> Tensor:
-        local, names = form.on(domain, patch, {c.name: chosen(c, samples).on(patch) for c in given})
+    def piece(patch: Patch, start: int, stop: int) -> Tensor:
+        local, names = form.on(domain, patch, {c.name: c.rows(start, stop).on(patch) for c in given})
         asked.update(names)
-        return local.expand(len(samples), *local.shape[-3:]).flatten(1)
+        return local.expand(stop - start, *local.shape[-3:]).flatten(1)
 
     symmetric, entries = form.bilinear, []
     for first, last in _cut(total, at_once):
@@ -300,8 +295,8 @@ def _direct(form: Form, domain: Integration, given: list[Coefficient], budget: i
             patch = domain.patch(begin, end, device)
             parts = []
             for start, stop in _cut(last - first, in_one):
-                samples = torch.arange(first + start, first + stop, device=device)
-                local = _again(piece, patch, samples) if again else piece(patch, samples)
+                some = (patch, first + start, first + stop)
+                local = _again(piece, *some) if again else piece(*some)
                 symmetric = symmetric and _mirrored(local.unflatten(1, (end - begin, -1, form.columns(domain))))
                 if isinstance(rows, list):
                     parts.append(local)
@@ -318,16 +313,8 @@ def _direct(form: Form, domain: Integration, given: list[Coefficient], budget: i
     return _Result(result, symmetric)
 
 
-def _again(piece: Callable[[Patch, Tensor], Tensor], patch: Patch, samples: Tensor) -> Tensor:
+def _again(piece: Callable[[Patch, int, int], Tensor], patch: Patch, start: int, stop: int) -> Tensor:
     """A piece whose temporaries are made again in the backward pass rather than kept."""
     from torch.utils.checkpoint import checkpoint  # slow to import
 
-    return cast(Tensor, checkpoint(piece, patch, samples, use_reentrant=False))
-
-
-def _owners(c: Coefficient, batch: tuple[int, ...], device: torch.device) -> Tensor | None:
-    """Which of its own samples a coefficient has for each sample of the flattened batch."""
-    if not c.batch_shape:
-        return None
-    own = torch.arange(math.prod(c.batch_shape), device=device).reshape(c.batch_shape)
-    return own.expand(batch).reshape(-1)
+    return cast(Tensor, checkpoint(piece, patch, start, stop, use_reentrant=False))

@@ -120,12 +120,16 @@ class Coefficient:
         assert self.values is not None
         return self.values.reshape(*self.batch_shape, self.values.shape[len(self.batch_shape) :].numel())
 
-    def take(self, samples: Tensor) -> "Coefficient":
-        """Some samples of the batch, by the numbers ``(b,)`` of their places in the flattened batch."""
+    def flattened(self, batch: tuple[int, ...]) -> "Coefficient":
+        """With one batch axis for all axes of a batch; one sample stays one."""
         if self.values is None or not self.batch_shape:
             return self
-        chosen = self.values.flatten(0, len(self.batch_shape) - 1)[samples]
-        return self.with_values(chosen)
+        one = self.values.shape[len(self.batch_shape) :]
+        return self.with_values(self.values.expand(*batch, *one).reshape(-1, *one))
+
+    def rows(self, start: int, stop: int) -> "Coefficient":
+        """Some consecutive samples of a flattened batch."""
+        return self.with_values(self.values[start:stop]) if self.values is not None and self.batch_shape else self
 
     def with_values(self, values: Tensor) -> "Coefficient":
         """Other values of the same layout."""
