@@ -64,7 +64,7 @@ class AMG(Preconditioner):
     kind: Literal["auto", "classical", "aggregation"] = "auto"
     strength: float | None = None
     smoother: Literal["auto", "gauss-seidel", "chebyshev"] = "auto"
-    coarse_size: int = 100
+    coarse_size: int = 200
     reuse: bool = True
 
     def __post_init__(self):
