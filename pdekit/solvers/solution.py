@@ -24,9 +24,9 @@ class Reason(enum.Enum):
         "size or contrast (Multigrid() fits grids, AMG(), IC0() or ILU0() sparse matrices, Direct() anything small)"
     )
     STAGNATION = (
-        "the residual stopped falling short of the tolerance: the tolerance is below what float64 can attain for "
-        "matrices of this condition, the matrix is nearly singular, or restarts of GMRES stall (a larger restart, a "
-        "stronger preconditioner or Direct() helps)"
+        "the residual stopped falling before it reached the tolerance: the tolerance is below what float64 can attain "
+        "for matrices of this condition (where little is missing, a looser rtol is all it takes), the matrix is nearly "
+        "singular, or restarts of GMRES stall (a larger restart, a stronger preconditioner or Direct() helps)"
     )
     NOT_DEFINITE = (
         "conjugate gradients met a direction of no or negative curvature: the matrix or the preconditioner is not "

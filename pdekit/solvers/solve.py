@@ -45,8 +45,9 @@ def solve(
     nothing, the reason is STAGNATION. Systems that have converged are frozen while others go on; b = 0 gives x = 0.
 
     Of a matrix whose null space is known (a :class:`Stencil` without any ground, a :class:`CSR` made with
-    ``nullspace``) the right-hand side must balance, and the solution orthogonal to the null space is returned: of
-    diffusion the one with mean zero, of elasticity the one without rigid motion. The solution says so.
+    ``nullspace``, a symmetric sparse matrix whose rows all sum to 0) the right-hand side must balance, and the solution
+    orthogonal to the null space is returned: of diffusion the one with mean zero, of elasticity the one without rigid
+    motion. The solution says so.
 
     Gradients flow to ``b`` and to the stored values of ``A`` (for a :class:`Stencil` its conductances and sink) by the
     implicit function theorem: the backward pass is one more solve with the adjoint matrix and the adjoint

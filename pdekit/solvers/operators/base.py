@@ -3,8 +3,9 @@
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import scipy.sparse
 import torch
 from jaxtyping import Inexact
@@ -29,6 +30,9 @@ class LinearOperator(ABC):
     ``batch_shape``. Operators with stored entries also give :attr:`values` and :meth:`with_values`, which is all that
     gradients with respect to the matrix need.
     """
+
+    __array_ufunc__ = None
+    """NumPy leaves products and sums with operators to them."""
 
     @property
     def name(self) -> str:
@@ -73,6 +77,17 @@ class LinearOperator(ABC):
     @abstractmethod
     def matvec(self, x: Inexact[Tensor, "*#batch n"]) -> Inexact[Tensor, "*#batch n"]:
         """The product A x."""
+
+    def __matmul__(self, x: Any) -> Any:
+        """A x in the precision of solves, NumPy or torch as ``x`` is: :meth:`matvec` of what a user holds.
+
+        Raises:
+            InputError: no vectors ``(*batch, n)`` that go with the matrices.
+        """
+        from pdekit.solvers.operators.convert import as_vector
+
+        product = self.matvec(as_vector("x", x, self))
+        return product.detach().cpu().numpy() if isinstance(x, np.ndarray) else product
 
     def diagonal(self) -> Inexact[Tensor, "*batch n"]:
         """The diagonal of each matrix."""

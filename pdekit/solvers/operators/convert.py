@@ -79,7 +79,7 @@ def as_vector(name: str, b: VectorLike, A: LinearOperator) -> Tensor:
         if tuple(values.shape) == (n, 1):
             hint = f" It is a column; vectors are rows here: pass {name}[:, 0]."
         elif values.ndim >= 2 and values.shape[-2] == n:
-            hint = " Vectors are rows here, so columns want transposing: pass b.T."
+            hint = f" Vectors are rows here, so columns want transposing: pass {name}.T."
         elif values.ndim > 1 and values.shape[1:].numel() == n:
             hint = " Fields want flattening: LinearSystem.reduce does it."
         raise InputError(f"{name} has shape {tuple(values.shape)}; expected (*batch, {n}) for a {A.name}.{hint}")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,9 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.solvers.operators.arithmetic import as_factors, columns, of_multiple, of_sum, orthonormal
 from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.constants import constants_in
 from pdekit.solvers.operators.pattern import Pattern
 
 __all__ = ["CSR", "Points"]
@@ -42,6 +45,7 @@ class CSR(LinearOperator):
         tags: properties known to hold for every matrix; None finds from the entries, on first use, whether they are
             symmetric (and Hermitian).
         nullspace: ``(n, k)``, orthonormal columns that span the null space that the matrices and their adjoints share.
+            None finds, on first use, whether it is the constants: whether the rows of symmetric matrices sum to 0.
         near_nullspace: ``(n, modes)``, vectors that the matrices nearly annihilate, such as rigid-body modes, for AMG.
         geometry: where the unknowns are.
 
@@ -54,6 +58,8 @@ class CSR(LinearOperator):
         tensor([1., 1.], dtype=torch.float64)
         >>> CSR(A.pattern, None, torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64)).batch_shape
         (2,)
+        >>> (A + 2.0 * A) @ np.ones(2)
+        array([3., 3.])
     """
 
     def __init__(
@@ -76,15 +82,33 @@ class CSR(LinearOperator):
         if entries.ndim == 0 or entries.shape[-1] != self.pattern.nnz:
             raise InputError(f"entries has shape {tuple(entries.shape)}; expected (*batch, {self.pattern.nnz}).")
         self.entries = entries
-        self._tags, self._nullspace = tags, nullspace
+        self._tags, self._nullspace, self._searched = tags, nullspace, nullspace is not None
         self.near_nullspace, self.geometry = near_nullspace, geometry
 
     @staticmethod
-    def from_scipy(matrix: scipy.sparse.sparray | scipy.sparse.spmatrix) -> "CSR":
+    def from_scipy(
+        matrix: scipy.sparse.sparray | scipy.sparse.spmatrix,
+        *,
+        tags: frozenset[Tag] | None = None,
+        nullspace: Shaped[Tensor, "..."] | np.ndarray | None = None,
+        near_nullspace: Shaped[Tensor, "..."] | np.ndarray | None = None,
+    ) -> "CSR":
         """Of any SciPy sparse matrix or array, in float64 or complex128.
 
+        Args:
+            matrix: square.
+            tags: properties known to hold, as for :class:`CSR`.
+            nullspace: ``(n, k)`` or ``(n,)``, vectors that span the null space; they are made orthonormal.
+            near_nullspace: ``(n, modes)`` or ``(n,)``, vectors that the matrix nearly annihilates, for AMG.
+
         Raises:
-            InputError: not square.
+            InputError: not square, vectors of another length, dependent ones, or a null space that the matrix does not
+                map to 0.
+
+        Example:
+            >>> A = scipy.sparse.csr_array([[1.0, -1.0], [-1.0, 1.0]])
+            >>> CSR.from_scipy(A, nullspace=np.ones(2)).nullspace.shape
+            torch.Size([2, 1])
         """
         csr = scipy.sparse.csr_array(matrix, copy=True)
         sizes = tuple(csr.shape or ())
@@ -93,7 +117,12 @@ class CSR(LinearOperator):
         csr.sum_duplicates()
         indptr, indices = (torch.from_numpy(part.astype(np.int64)) for part in (csr.indptr, csr.indices))
         precise = np.complex128 if np.iscomplexobj(csr.data) else np.float64
-        return CSR(indptr, indices, torch.from_numpy(csr.data.astype(precise)))
+        one = CSR(indptr, indices, torch.from_numpy(csr.data.astype(precise)), tags=tags)
+        if near_nullspace is not None:
+            one.near_nullspace = columns("near_nullspace", near_nullspace, one)
+        if nullspace is not None:
+            one._nullspace, one._searched = orthonormal(columns("nullspace", nullspace, one), one), True
+        return one
 
     @property
     def name(self) -> str:
@@ -156,6 +185,9 @@ class CSR(LinearOperator):
 
     @property
     def nullspace(self) -> Shaped[Tensor, "n k"] | None:
+        """As given; otherwise the constants, where every matrix is Hermitian and maps them to 0 (graph Laplacians)."""
+        if not self._searched:
+            self._nullspace, self._searched = constants_in(self), True
         return self._nullspace
 
     @property
@@ -175,12 +207,43 @@ class CSR(LinearOperator):
         """Some matrices of the batch."""
         return self._with(self.entries[rows], self._tags)
 
-    def __add__(self, other: "CSR") -> "CSR":
+    def __add__(self, other: Any) -> "CSR":
         """The sum of two batches, the pattern of one of which contains the other's; of the first's geometry."""
+        if not isinstance(other, CSR):
+            return NotImplemented
         wide, narrow = (self, other) if self.pattern.nnz >= other.pattern.nnz else (other, self)
         total = wide.entries + narrow.pattern.embed(narrow.entries, wide.pattern)
-        tags = None if self._tags is None or other._tags is None else self._tags & other._tags
+        tags = None if self._tags is None or other._tags is None else of_sum(self._tags, other._tags)
         return CSR(wide.pattern, None, total, tags=tags, near_nullspace=self.near_nullspace, geometry=self.geometry)
+
+    def __sub__(self, other: Any) -> "CSR":
+        return self + -other if isinstance(other, CSR) else NotImplemented
+
+    def __mul__(self, factor: Any) -> "CSR":
+        """Every matrix times a number, or times its own of a tensor ``(*batch,)``; differentiable with respect to both.
+
+        The null space stays, and what is known of symmetry; definiteness where all factors are positive.
+
+        Raises:
+            InputError: factors that do not go with the batch, or a vector: the product is ``A @ x``.
+        """
+        if not isinstance(factor, Number | Tensor | np.ndarray):
+            return NotImplemented
+        factors = as_factors(factor, self)
+        scaled = self._with(self.entries * factors[..., None], of_multiple(self._tags, factors))
+        if not bool((factors.detach() != 0).all()):
+            scaled._nullspace, scaled._searched = None, False
+        return scaled
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> "CSR":
+        if not isinstance(divisor, Number | Tensor | np.ndarray):
+            return NotImplemented
+        return self * (1 / as_factors(divisor, self))
+
+    def __neg__(self) -> "CSR":
+        return self * -1.0
 
     def matvec(self, x: Shaped[Tensor, "*#batch n"]) -> Shaped[Tensor, "*#batch n"]:
         return _Product.apply(self.entries, x, self.pattern)  # pyright: ignore[reportReturnType]

@@ -77,6 +77,11 @@ class Pattern:
         return tuple(part.cpu().numpy().astype(np.int32) for part in (self.indptr, self.indices))  # pyright: ignore
 
     @cached_property
+    def widest_row(self) -> int:
+        """Stored entries of the row that has most."""
+        return int(self.indptr.diff().amax()) if self.n else 0
+
+    @cached_property
     def diagonal(self) -> tuple[Int[Tensor, " stored"], Int[Tensor, " stored"]]:
         """Where the stored entries of the diagonal are, and in which rows."""
         places = torch.nonzero(self.rows == self.indices)[:, 0]

@@ -23,7 +23,7 @@ __all__ = ["ICT"]
 
 @dataclass(frozen=True)
 class ICT(Preconditioner):
-    """Incomplete Cholesky factors that that keep what matters, of real symmetric :class:`CSR` matrices on the CPU.
+    """Incomplete Cholesky factors that keep what matters, of real symmetric :class:`CSR` matrices on the CPU.
 
     Every matrix of a batch gets a pattern of its own. Fewer iterations than :class:`IC0` for a longer set-up and larger
     factors: worth it for difficult matrices, and where one matrix meets many right-hand sides.
