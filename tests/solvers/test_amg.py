@@ -200,6 +200,21 @@ def test_diagonal_matrices(recipe, n):
     assert int(solution.iterations) == 1
 
 
+@pytest.mark.parametrize("recipe", EVERY)
+def test_a_matrix_that_cannot_be_coarsened_is_smoothed(recipe):
+    """Positive entries off the diagonal are no strong connections of classical coarsening; of aggregation with a
+    strength of 1 nothing is."""
+    A = CSR.from_scipy(abs(laplacian(25)) + 0.5 * sp.eye_array(625))
+    alone = AMG(recipe.kind, strength=1.0, smoother=recipe.smoother)
+    P = alone.setup(A)
+    assert len(P.shared.levels) == 1
+    check_preconditioner(alone, A)
+    assert int(iterations(A, alone)) < int(solve(A, np.ones(625), CG()).iterations)
+    if recipe.smoother == "chebyshev":
+        x = torch.randn(1, 625, dtype=torch.float64)
+        torch.testing.assert_close(P._apply_tensors(x, torch.tensor([0])), P.matvec(x), rtol=1e-12, atol=1e-14)
+
+
 def test_rows_decoupled_by_elimination_stay_out_of_the_way():
     matrix = sp.lil_array(laplacian(30))
     for i in range(0, 900, 7):

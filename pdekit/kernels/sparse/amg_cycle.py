@@ -2,7 +2,7 @@
 
 A hierarchy is three arrays. ``table`` holds a row of COLUMNS numbers for each level: sizes, and where its parts begin
 in ``index`` (patterns of the matrix and the interpolation) and ``values`` (their entries, the inverse diagonal, and on
-the last level a factor), and in ``work``. What is only needed to compute the values is in ``recipe`` and ``fixed``.
+the last level a factor), and in ``work``. What is only needed to compute the values is in ``routes`` and ``fixed``.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ __all__ = ["COLUMNS", "DAMPING", "EIG_RATIO", "LAST_SWEEPS", "cycle", "refresh"]
 N, NNZ, WEIGHTS, AGGREGATED, DEGREE, DENSE = range(6)
 # places in index:
 A_PTR, A_IND, A_DIAG, P_PTR, P_IND = range(6, 11)
-# in recipe, for classical interpolation or for aggregation, and for the product:
+# in routes, for classical interpolation or for aggregation, and for the product:
 ROLE, SHARED, SHARED_ENTRY, SHARED_WEIGHT, T_PTR, T_SLOT, T_HOME, SLOT, WIDTH, PLACE = range(11, 21)
 # in fixed, values and work:
 T_VAL, A_VAL, D_INV, P_VAL, FACTOR, BOUND, B, X, SCRATCH = range(21, 30)
@@ -34,11 +34,11 @@ DAMPING = 4.0 / 3.0
 
 
 @jit
-def refresh(table, index, recipe, fixed, entries, values, row):
+def refresh(table, index, routes, fixed, entries, values, row):
     """All numbers of a hierarchy from the entries of its matrix.
 
     Args:
-        table, index, recipe, fixed: what matrices share.
+        table, index, routes, fixed: what matrices share.
         entries: ``(nnz,)`` of the matrix.
         values: receives the numbers.
         row: scratch, as long as the widest row of any A P.
@@ -48,7 +48,7 @@ def refresh(table, index, recipe, fixed, entries, values, row):
     """
     levels = len(table) // COLUMNS
     # Signed indices would be tested for being negative, which takes a third of the time.
-    place, scatter = index.view(np.uint32), recipe.view(np.uint32)
+    place, scatter = index.view(np.uint32), routes.view(np.uint32)
     sound = True
     for level in range(levels):
         t = table[level * COLUMNS : (level + 1) * COLUMNS]
@@ -70,7 +70,7 @@ def refresh(table, index, recipe, fixed, entries, values, row):
                 )  # fmt: skip
             else:
                 weigh(
-                    indptr, recipe[t[ROLE] :], p_ptr, scatter[t[SHARED] :], scatter[t[SHARED_ENTRY] :],
+                    indptr, routes[t[ROLE] :], p_ptr, scatter[t[SHARED] :], scatter[t[SHARED_ENTRY] :],
                     scatter[t[SHARED_WEIGHT] :], a, p,
                 )  # fmt: skip
             below = table[(level + 1) * COLUMNS : (level + 2) * COLUMNS]

@@ -42,7 +42,7 @@ class Transfers:
 
     table: np.ndarray
     index: np.ndarray
-    recipe: np.ndarray
+    routes: np.ndarray
     fixed: np.ndarray
     values_size: int
     work_size: int
@@ -63,7 +63,7 @@ class Transfers:
 
     def refresh(self, entries: np.ndarray, values: np.ndarray) -> bool:
         """Compute the numbers for a matrix; says whether all diagonals are positive."""
-        return at.refresh(self.table, self.index, self.recipe, self.fixed, entries, values, np.empty(self.row_size))
+        return at.refresh(self.table, self.index, self.routes, self.fixed, entries, values, np.empty(self.row_size))
 
 
 class _Arrays:
@@ -83,6 +83,76 @@ class _Arrays:
         return np.concatenate([np.zeros(0, self.dtype), *self.parts]).astype(self.dtype, copy=False)
 
 
+class _Sizes:
+    """Places handed out in memory that is not there yet."""
+
+    def __init__(self):
+        self.total = 0
+
+    def take(self, size: int) -> int:
+        place, self.total = self.total, self.total + size
+        return place
+
+
+class _Builder:
+    """The tables of a hierarchy in the making."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.index, self.routes, self.fixed = _Arrays(np.int32), _Arrays(np.int32), _Arrays(np.float64)
+        self.values, self.work = _Sizes(), _Sizes()
+        self.rows: list[np.ndarray] = []
+        self.row_size = 1
+
+    def add_level(self, matrix: scipy.sparse.csr_array) -> None:
+        n, nnz = len(matrix.indptr) - 1, len(matrix.indices)
+        t = np.zeros(at.COLUMNS, dtype=np.int64)
+        self.rows.append(t)
+        t[at.N], t[at.NNZ], t[at.DEGREE] = n, nnz, self.settings.degree
+        t[at.A_PTR], t[at.A_IND] = self.index.add(matrix.indptr), self.index.add(matrix.indices)
+        rows = np.repeat(np.arange(n), np.diff(matrix.indptr))
+        t[at.A_DIAG] = self.index.add(np.flatnonzero(rows == matrix.indices).astype(np.int32))
+        t[at.D_INV], t[at.BOUND] = self.values.take(n), self.values.take(1)
+        if len(self.rows) > 1:  # the matrix and the vectors of the first level are the caller's
+            t[at.A_VAL], t[at.B], t[at.X] = self.values.take(nnz), self.work.take(n), self.work.take(n)
+
+    def end(self) -> None:
+        """The last level is factored, or smoothed if it is too large."""
+        t = self.rows[-1]
+        n = int(t[at.N])
+        if n <= max(self.settings.coarse_size, _DENSE):
+            t[at.DENSE], t[at.FACTOR] = 1, self.values.take(n * n)
+        scratch = self.work.take(2 * int(self.rows[0][at.N]) if self.settings.degree else 0)
+        for t in self.rows:
+            t[at.SCRATCH] = scratch
+
+    def add_transfer(self, matrix: scipy.sparse.csr_array, step: Splitting | Aggregates) -> scipy.sparse.csr_array:
+        """Interpolation from the next level, and that level's matrix."""
+        t, add = self.rows[-1], self.routes.add
+        if isinstance(step, Aggregates):
+            p_ptr, p_ind, m = step.indptr, step.indices, len(step.nodes)
+            t[at.AGGREGATED], t[at.T_VAL] = 1, self.fixed.add(step.values)
+            t[at.T_PTR], t[at.T_SLOT], t[at.T_HOME] = add(step.t_ptr), add(step.slot), add(step.home)
+            weights = np.empty(len(p_ind))
+            smooth(
+                matrix.indptr, matrix.indices, step.t_ptr, step.slot, step.home, step.values, matrix.data, at.DAMPING,
+                p_ptr, weights,
+            )  # fmt: skip
+        else:
+            p_ptr, p_ind, *parts = step.pattern
+            m, weights = int(step.coarse.sum()), np.empty(len(p_ind))
+            t[at.ROLE], t[at.SHARED], t[at.SHARED_ENTRY], t[at.SHARED_WEIGHT] = (add(part) for part in parts)
+            weigh(matrix.indptr, parts[0], p_ptr, *parts[1:], matrix.data, weights)
+        t[at.P_PTR], t[at.P_IND] = self.index.add(p_ptr), self.index.add(p_ind)
+        t[at.WEIGHTS], t[at.P_VAL] = len(p_ind), self.values.take(len(p_ind))
+        indptr, indices, *parts = galerkin_pattern(matrix.indptr, matrix.indices, p_ptr, p_ind, m)
+        t[at.SLOT], t[at.WIDTH], t[at.PLACE] = (add(part) for part in parts)
+        self.row_size = max(self.row_size, int(parts[1].max(initial=1)))
+        entries = np.empty(len(indices))
+        multiply(matrix.indptr, matrix.indices, p_ptr, *parts, matrix.data, weights, np.empty(self.row_size), entries)
+        return scipy.sparse.csr_array((entries, indices, indptr), shape=(m, m))
+
+
 def build(
     indptr: np.ndarray,
     indices: np.ndarray,
@@ -100,76 +170,28 @@ def build(
         near: ``(n, k)`` near null space, for aggregation; None for constants.
         nodes: ``(n,)`` int32, which node each unknown belongs to; None where each is one.
     """
-    index, recipe, fixed = _Arrays(np.int32), _Arrays(np.int32), _Arrays(np.float64)
-    rows: list[np.ndarray] = []
-    levels: list[Level] = []
-    first: Splitting | Aggregates | None = None
-    values_size = work_size = row_size = 0
+    n = len(indptr) - 1
+    matrix = scipy.sparse.csr_array((entries, indices, indptr), shape=(n, n))
+    made, levels, first = _Builder(settings), list[Level](), None
     while True:
-        n, nnz = len(indptr) - 1, len(indices)
-        levels.append(Level(n, nnz))
-        t = np.zeros(at.COLUMNS, dtype=np.int64)
-        rows.append(t)
-        t[at.N], t[at.NNZ], t[at.DEGREE] = n, nnz, settings.degree
-        t[at.A_PTR], t[at.A_IND] = index.add(indptr), index.add(indices)
-        t[at.A_DIAG] = index.add(np.flatnonzero(np.repeat(np.arange(n), np.diff(indptr)) == indices).astype(np.int32))
-        t[at.D_INV], t[at.BOUND] = values_size, values_size + n
-        values_size += n + 1
-        if len(rows) > 1:
-            t[at.A_VAL] = values_size
-            values_size += nnz
-            t[at.B], t[at.X] = work_size, work_size + n
-            work_size += 2 * n
+        made.add_level(matrix)
+        n = len(matrix.indptr) - 1
+        levels.append(Level(n, len(matrix.indices)))
         step = None
-        if n > settings.coarse_size and len(rows) < _MAX_LEVELS:
-            matrix = scipy.sparse.csr_array((entries, indices, indptr), shape=(n, n))
-            step = (
-                aggregate(matrix, settings.strength, near, nodes)
-                if settings.aggregation
-                else split(matrix, settings.strength)
-            )
+        if n > settings.coarse_size and len(levels) < _MAX_LEVELS:
+            if settings.aggregation:
+                step = aggregate(matrix, settings.strength, near, nodes)
+            else:
+                step = split(matrix, settings.strength)
         if step is None:
-            if n <= max(settings.coarse_size, _DENSE):
-                t[at.DENSE], t[at.FACTOR] = 1, values_size
-                values_size += n * n
+            made.end()
             break
         first = first or step
+        matrix = made.add_transfer(matrix, step)
         if isinstance(step, Aggregates):
-            p_ptr, p_ind = step.indptr, step.indices
-            t[at.AGGREGATED] = 1
-            t[at.T_PTR], t[at.T_SLOT], t[at.T_HOME] = (recipe.add(part) for part in (step.t_ptr, step.slot, step.home))
-            t[at.T_VAL] = fixed.add(step.values)
-            weights = np.empty(len(p_ind))
-            smooth(indptr, indices, step.t_ptr, step.slot, step.home, step.values, entries, at.DAMPING, p_ptr, weights)
-            m, near, nodes = len(step.nodes), step.near, step.nodes
-        else:
-            mask, pattern = step
-            p_ptr, p_ind = pattern.indptr, pattern.indices
-            t[at.ROLE], t[at.SHARED], t[at.SHARED_ENTRY], t[at.SHARED_WEIGHT] = (
-                recipe.add(part) for part in (pattern.role, pattern.shared, pattern.shared_entry, pattern.shared_weight)
-            )
-            weights = np.empty(len(p_ind))
-            weigh(indptr, pattern.role, p_ptr, pattern.shared, pattern.shared_entry, pattern.shared_weight,
-                  entries, weights)  # fmt: skip
-            m = int(mask.sum())
-        t[at.WEIGHTS], t[at.P_PTR], t[at.P_IND] = len(p_ind), index.add(p_ptr), index.add(p_ind)
-        t[at.P_VAL] = values_size
-        values_size += len(p_ind)
-        product = galerkin_pattern(indptr, indices, p_ptr, p_ind, m)
-        t[at.SLOT], t[at.WIDTH], t[at.PLACE] = (
-            recipe.add(part) for part in (product.slot, product.width, product.place)
-        )
-        row_size = max(row_size, int(product.width.max(initial=1)))
-        below = np.empty(len(product.indices))
-        multiply(indptr, indices, p_ptr, product.slot, product.width, product.place, entries, weights,
-                 np.empty(row_size), below)  # fmt: skip
-        indptr, indices, entries = product.indptr, product.indices, below
-    for t in rows:
-        t[at.SCRATCH] = work_size
-    if settings.degree:
-        work_size += 2 * levels[0].unknowns
-    table = np.concatenate(rows).astype(np.int32)
+            near, nodes = step.near, step.nodes
+    table = np.concatenate(made.rows).astype(np.int32)
     return Transfers(
-        table, index.joined(), recipe.joined(), fixed.joined(), values_size, work_size, max(row_size, 1),
-        tuple(levels), first,
+        table, made.index.joined(), made.routes.joined(), made.fixed.joined(), made.values.total, made.work.total,
+        made.row_size, tuple(levels), first,
     )  # fmt: skip
