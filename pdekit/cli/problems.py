@@ -71,16 +71,17 @@ EQUATIONS = {
     ),
 }  # fmt: skip
 FIELD = "a number, an expression of x, y, z, or a .npy array"
+MATERIAL = "a number, an expression (on a mesh taken at quadrature points: jumps stay sharp), or a .npy array at nodes"
 OPTIONS = {
     "source": Option(f"right-hand side: {FIELD} at the nodes; in elasticity a number a component (0)", many=True),
-    "coefficient": Option(f"{FIELD} at the nodes, for darcy also in the cells; positive (1)"),
+    "coefficient": Option(f"{MATERIAL}, an array for darcy also in the cells; positive (1)"),
     "wavenumber": Option("2 pi / the wave length", "NUMBER"),
-    "index": Option(f"square of the refractive index: {FIELD} (1)"),
+    "index": Option(f"square of the refractive index: {MATERIAL} (1)"),
     "velocity": Option("a number or an expression a component", many=True),
     "reaction": Option("not negative (0)", "NUMBER"),
     "max_peclet": Option("largest Peclet number of a cell that is accepted (1)", "NUMBER"),
     "nonlinearity": Option("not negative (1)", "NUMBER"),
-    "young": Option(f"Young's modulus, in Pa if tractions are: {FIELD} (1)"),
+    "young": Option(f"Young's modulus, in Pa if tractions are: {MATERIAL} (1)"),
     "poisson": Option("Poisson's ratio (0.3)", "NUMBER"),
 }
 

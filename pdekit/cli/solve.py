@@ -33,7 +33,8 @@ whose sides are left, right (x), bottom, top (y), back, front (z); without an ar
   --boundary.NAME robin VALUE COEFFICIENT    du/dn + COEFFICIENT u = VALUE
   --boundary.NAME periodic                   for the whole axis of a grid
 
-NAME is a part of the boundary, or all for every part without a condition of its own; these have u = 0 otherwise. A
+NAME is a part of the boundary, or all for every part without a condition of its own; these have u = 0 otherwise. Where
+parts of a mesh that prescribe u meet, the one given later holds, and any over all and over u = 0 elsewhere. A
 VALUE is a number or an expression of x, y, z in quotes: + - * / **, sin, cos, tan, exp, log, sqrt, abs, sinh, cosh,
 tanh, minimum(a, b), maximum(a, b), where(x < 0.5, a, b), pi, e.
 

@@ -1,5 +1,6 @@
 """The problems that ``pdekit solve --mesh`` makes: a mesh and the names in it from a file, numbers and formulas."""
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,7 @@ class MeshProblem(Problem):
         from pdekit import fem
 
         mesh, space = self.family.place, self.family.on_mesh.space
-        a: Any = 1.0
+        a: Any = getattr(self.family, "coefficient", 1.0)
         if "coefficient" in samples.fields:
             values = samples["coefficient"][0]
             a = fem.nodal(values) if len(values) == mesh.n_nodes else fem.cellwise(values)
@@ -74,6 +75,29 @@ class MeshProblem(Problem):
         found = super().notes(samples)
         if not found and not bool(samples[self.family.output].any()):
             found.append("the solution is 0 everywhere: source and boundary values are")
+        return [*found, *self._contradictions()]
+
+    def _contradictions(self) -> list[str]:
+        """Parts of the boundary that meet and prescribe different values there."""
+        from pdekit.fem.conditions import boundary_values
+
+        space, found = self.family.on_mesh.space, []
+        before: list[tuple[str, Any]] = []
+        for part in self.family.boundaries:
+            if part.kind != "dirichlet" or part.where == "all":
+                continue
+            dofs = space.dofs(part.where)
+            values = space.dof_points.new_full((space.n_dofs,), math.nan)
+            values[dofs] = boundary_values(space, part.where, part.value, dofs, dofs.device).to(values.dtype)
+            for name, other in before:
+                far = (values - other).abs() > 1e-9 * values.abs().maximum(other.abs())
+                if count := len((far.nonzero()[:, 0] // space.components).unique()):
+                    what = "node" if count == 1 else "nodes"
+                    found.append(
+                        f"{name} and {part.where} meet at {count} {what} with different values; {part.where}, given "
+                        "later, holds there"
+                    )
+            before.append((part.where, values))
         return found
 
     def write(self, samples: Any, path: str) -> None:
@@ -95,14 +119,22 @@ class MeshProblem(Problem):
         from pdekit import plot
 
         outputs = self.family.schema.outputs
-        varying = [name for name in self.family.schema.inputs if isinstance(self.given.get(name), dict)]
+        varying = [name for name in self.given if isinstance(self.given[name], dict)]
         units = {spec.name: spec.units for spec in self.family.schema.fields}
         return plot.plot_fields(self._fields(samples, [*varying, *outputs]), self.family.place, units=units)
 
     def _fields(self, samples: Any, names: Any) -> dict[str, Any]:
         """Values at the nodes or in the cells; of elements of order 2 without the midpoints."""
+        from pdekit.core.expressions import Expression
+
         mesh, found = self.family.place, {}
-        for name in names:
+        for name in (*(name for name in self.given if name not in names), *names):
+            formula = getattr(self.family, name, None)
+            if isinstance(formula, Expression):
+                found[name] = formula(mesh.points[mesh.cells].mean(1))
+                continue
+            if name not in names:
+                continue
             values = samples[name][0]
             if values.ndim:
                 whole = len(values) in (mesh.n_nodes, mesh.n_cells)
@@ -219,6 +251,16 @@ class _Values:
             raise ConfigError(f"--{name} {word} has the shape {given}; expected {places} of the mesh.")
         return values
 
+    def material(self, name: str, at_cells: bool = False) -> Any:
+        """As :meth:`field`, 1 by default, but an expression is left to be evaluated where the cells need it."""
+        words = self.arguments[name]
+        if words and not is_array(word := only_word(f"--{name}", words)):
+            value = number_or_expression(f"--{name}", word, self.mesh.dim)
+            if callable(value):
+                self.given[name] = {"expression": word}
+                return value
+        return self.field(name, 1.0, at_cells)
+
     def number(self, name: str, default: float | None) -> float:
         """One number.
 
@@ -257,6 +299,15 @@ Made = tuple[Any, Any]
 """A family and a batch of one."""
 
 
+def _materials(values: _Values, *names: str) -> tuple[list[Any], dict[str, Any]]:
+    """For each an expression, or the law of an input; and the values of these inputs."""
+    from pdekit.fields import Constant
+
+    given = {name: values.material(name) for name in names}
+    fields = {name: value for name, value in given.items() if not callable(value)}
+    return [Constant(1.0) if name in fields else value for name, value in given.items()], fields
+
+
 def _poisson(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
     from pdekit.families import Poisson
     from pdekit.fields import Constant
@@ -269,43 +320,43 @@ def _darcy(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
     from pdekit.families import Darcy
     from pdekit.fields import Constant
 
-    coefficient = values.field("coefficient", 1.0, at_cells=True)
-    at = "nodes" if len(coefficient) == mesh.n_nodes else "cells"
+    a, source = values.material("coefficient", at_cells=True), values.field("source", 0.0)
+    if callable(a):
+        family = Darcy(mesh, a, Constant(0.0), boundaries, element=element)
+        return family, family.inputs_from(source=source)
+    at = "nodes" if len(a) == mesh.n_nodes else "cells"
     family = Darcy(mesh, Constant(1.0), Constant(0.0), boundaries, element=element, coefficient_at=at)
-    return family, family.inputs_from(coefficient, values.field("source", 0.0))
+    return family, family.inputs_from(a, source)
 
 
 def _helmholtz(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
     from pdekit.families import Helmholtz
     from pdekit.fields import Constant
 
-    k, one = values.number("wavenumber", None), Constant(1.0)
-    family = Helmholtz(mesh, k, one, one, one, boundaries=boundaries, element=element)
-    fields = {"index": 1.0, "source": 0.0, "coefficient": 1.0}
-    return family, family.inputs_from({name: values.field(name, default) for name, default in fields.items()})
+    k, (index, coefficient), fields = values.number("wavenumber", None), *_materials(values, "index", "coefficient")
+    family = Helmholtz(mesh, k, index, Constant(1.0), coefficient, boundaries=boundaries, element=element)
+    return family, family.inputs_from({**fields, "source": values.field("source", 0.0)})
 
 
 def _advection_diffusion(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
     from pdekit.families import AdvectionDiffusion
     from pdekit.fields import Constant
 
+    (coefficient,), fields = _materials(values, "coefficient")
     family = AdvectionDiffusion(
-        mesh, values.components("velocity", None), Constant(1.0), Constant(1.0), boundaries=boundaries, element=element,
+        mesh, values.components("velocity", None), Constant(1.0), coefficient, boundaries=boundaries, element=element,
         reaction=values.number("reaction", 0.0), max_peclet=values.number("max_peclet", 1.0),
     )  # fmt: skip
-    return family, family.inputs_from(
-        {"source": values.field("source", 0.0), "coefficient": values.field("coefficient", 1.0)}
-    )
+    return family, family.inputs_from({**fields, "source": values.field("source", 0.0)})
 
 
 def _nonlinear_diffusion(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
     from pdekit.families import NonlinearDiffusion
     from pdekit.fields import Constant
 
-    one, beta = Constant(1.0), values.number("nonlinearity", 1.0)
-    family = NonlinearDiffusion(mesh, one, beta, one, boundaries=boundaries, element=element)
-    fields = {"source": 0.0, "coefficient": 1.0}
-    return family, family.inputs_from({name: values.field(name, default) for name, default in fields.items()})
+    beta, ((a,), fields) = values.number("nonlinearity", 1.0), _materials(values, "coefficient")
+    family = NonlinearDiffusion(mesh, Constant(1.0), beta, a, boundaries=boundaries, element=element)
+    return family, family.inputs_from({**fields, "source": values.field("source", 0.0)})
 
 
 def _elasticity(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
@@ -317,8 +368,10 @@ def _elasticity(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> 
     if any(isinstance(part, str) for part in force):
         raise ConfigError(f"--source {' '.join(map(str, force))}: expected numbers, the same everywhere.")
     poisson = values.number("poisson", 0.3)
-    family = Elasticity(mesh, Constant(1.0), poisson, force, boundaries=boundaries, element=element)
-    return family, family.inputs_from({"young": values.field("young", 1.0)})
+    (young,), fields = _materials(values, "young")
+    load = 1.0 if fields else Constant(1.0)  # something has to be an input
+    family = Elasticity(mesh, young, poisson, force, load, boundaries=boundaries, element=element)
+    return family, family.inputs_from(fields or {"load": [1.0]})
 
 
 BUILDERS: dict[str, Callable[..., Made]] = {

@@ -43,7 +43,7 @@ class AdvectionDiffusion(MeshFamily):
         velocity: the flow: a number, or an expression of x, y, z, for each axis, such as ``("1 - y**2", 0.0)``; or a
             function of points, coordinates first. It should be free of divergence.
         source: f, a number or a field.
-        coefficient: a, a number or a positive field.
+        coefficient: a, a number, an Expression or a positive field.
         speed: multiplies the velocity, one number a sample: a number, or ``Uniform(low, high)``.
         reaction: c >= 0.
         boundaries: conditions by name; ``all`` stands for the rest.
@@ -74,7 +74,7 @@ class AdvectionDiffusion(MeshFamily):
     domain: MeshDomain
     velocity: Sequence[float | str] | Callable[[Tensor], Any]
     source: float | RandomField = 1.0
-    coefficient: float | RandomField = 1.0
+    coefficient: float | Expression | RandomField = 1.0
     speed: float | RandomField = 1.0
     reaction: float = 0.0
     boundaries: Sequence[Boundary] = ()
@@ -109,10 +109,9 @@ class AdvectionDiffusion(MeshFamily):
     def schema(self) -> Schema:
         """The random ones among source, coefficient and speed; output ``solution``."""
         solution = FieldSpec("solution", "output", description="concentration u", shape=self._solution_shape())
-        numbers = [f"{n} = {getattr(self, n):g}" for n in self._data() if not isinstance(getattr(self, n), RandomField)]
         flow = self.velocity if isinstance(self.velocity, tuple) else getattr(self.velocity, "__qualname__", "function")
         what = "-div(coefficient grad u) + speed velocity . grad u + reaction u = source"
-        equation = ", ".join([what, f"velocity = {flow}", f"reaction = {self.reaction:g}", *numbers])
+        equation = ", ".join([what, f"velocity = {flow}", f"reaction = {self.reaction:g}", *self._given()])
         specs = (*self._specs(), solution)
         return Schema(
             self.place, specs, conditions(self._example, self.boundaries), f"{equation}, {self.on_mesh.space.element}"
@@ -162,6 +161,8 @@ class AdvectionDiffusion(MeshFamily):
         rate = torch.as_tensor(size).sqrt() * length / 2
         if isinstance(self.coefficient, RandomField):
             a = inputs["coefficient"].detach()[..., mesh.cells.to(inputs["coefficient"].device)].mean(-1)
+        elif isinstance(self.coefficient, Expression):
+            a = self.coefficient(middle)[None]
         else:
             a = torch.tensor([[float(self.coefficient)]])
         speed = inputs["speed"].detach() if isinstance(self.speed, RandomField) else torch.tensor([float(self.speed)])

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Grid, Mesh
 from pdekit.families.base import ArrayLike, Domain, Family
 from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import matrix, vector
+from pdekit.families.mesh_family import Positive
 from pdekit.families.residual import Residual, diffusion_residual
 from pdekit.fem import Element, cellwise, forms, nodal
 from pdekit.fields import RandomField
@@ -41,8 +43,9 @@ class Darcy(Family):
 
     Args:
         domain: a grid, of usually 64 to 512 points a side; or a mesh or its recipe such as ``Disk(refinements=5)``.
-        coefficient: the permeability, positive. Usual: ``Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)``; a
-            log-normal field of variance 0.1 to 4. Contrasts up to 1e4 are solved by the default method.
+        coefficient: the permeability, positive; a random field, or on a mesh an Expression such as
+            ``Expression("where(x < 0.5, 1, 10)")``, evaluated at the quadrature points. Usual:
+            ``Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)``; a log-normal field of variance 0.1 to 4. Contrasts up to 1e4 are solved by the default method.
         source: f, a number or a field; with a field it is a second input, named ``source``.
         boundaries: conditions by name; ``all`` stands for the rest.
         mean: on a grid, of the coefficients of two neighbours: ``harmonic`` (the flux across a jump is right) or
@@ -75,7 +78,7 @@ class Darcy(Family):
     definite: ClassVar[bool] = True
 
     domain: Domain
-    coefficient: RandomField
+    coefficient: RandomField | Expression
     source: float | RandomField = 1.0
     boundaries: Sequence[Boundary] = ()
     mean: Mean = "harmonic"
@@ -83,7 +86,9 @@ class Darcy(Family):
     coefficient_at: Literal["nodes", "cells"] = "nodes"
 
     def __post_init__(self):
-        if not isinstance(self.coefficient, RandomField):
+        if isinstance(self.coefficient, Expression):
+            self._check_expression()
+        elif not isinstance(self.coefficient, RandomField):
             raise InputError(
                 f"Darcy's coefficient is a {type(self.coefficient).__name__}; expected a random field such as "
                 "LogNormal(GaussianField(alpha=2, tau=3)) or Constant(1.0). Fields of your own go to inputs_from()."
@@ -96,31 +101,44 @@ class Darcy(Family):
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         self._check_domain(grids_only={"mean": "harmonic"}, meshes_only={"coefficient_at": "nodes"})
 
+    def _check_expression(self) -> None:
+        if isinstance(self.place, Grid):
+            raise InputError(
+                f"coefficient={self.coefficient} on a grid; an Expression is for meshes. Its values on a grid go to "
+                "inputs_from()."
+            )
+        if not isinstance(self.source, RandomField):
+            raise InputError(
+                "Nothing of this Darcy is random; expected a random source, such as Constant(1.0), beside a "
+                "coefficient that is an Expression."
+            )
+
     @property
     def schema(self) -> Schema:
-        """Inputs ``coefficient`` and, if it is random, ``source``; output ``solution``."""
+        """The random ones among ``coefficient`` and ``source``; output ``solution``."""
         cells = (self.place.n_cells,) if isinstance(self.place, Mesh) and self.coefficient_at == "cells" else None
-        specs = [FieldSpec("coefficient", "input", description="permeability a > 0", shape=cells)]
+        specs, scheme = [], f"{self.mean} face means" if isinstance(self.place, Grid) else self.on_mesh.space.element
+        if isinstance(self.coefficient, RandomField):
+            specs.append(FieldSpec("coefficient", "input", description="permeability a > 0", shape=cells))
         if isinstance(self.source, RandomField):
             specs.append(FieldSpec("source", "input", description="right-hand side f"))
         source = "f" if isinstance(self.source, RandomField) else f"{self.source:g}"
-        scheme = f"{self.mean} face means" if isinstance(self.place, Grid) else self.on_mesh.space.element
-        equation = f"-div(a grad u) = {source}, {scheme}"
+        law = f", a = {self.coefficient}" if isinstance(self.coefficient, Expression) else ""
+        equation = f"-div(a grad u) = {source}{law}, {scheme}"
         specs.append(FieldSpec("solution", "output", description="pressure u", shape=self._solution_shape()))
         return Schema(self.place, tuple(specs), conditions(self._example, self.boundaries), equation)
 
     def random_fields(self) -> Mapping[str, RandomField]:
-        """The fields behind ``coefficient`` and, if it is random, ``source``."""
-        drawn = {"coefficient": self.coefficient}
-        if isinstance(self.source, RandomField):
-            drawn["source"] = self.source
-        return drawn
+        """The fields behind those of ``coefficient`` and ``source`` that are random."""
+        data = {"coefficient": self.coefficient, "source": self.source}
+        return {name: value for name, value in data.items() if isinstance(value, RandomField)}
 
-    def inputs_from(self, coefficient: ArrayLike, source: ArrayLike | None = None) -> Inputs:
+    def inputs_from(self, coefficient: ArrayLike | None = None, source: ArrayLike | None = None) -> Inputs:
         """Inputs of the user's own.
 
         Args:
-            coefficient: ``(*domain.shape)`` or ``(batch, *domain.shape)``, positive; or by cells.
+            coefficient: ``(*domain.shape)`` or ``(batch, *domain.shape)``, positive; or by cells. None where the
+                family's is an Expression.
             source: likewise, for a family whose source is a random field.
 
         Raises:
@@ -133,7 +151,10 @@ class Darcy(Family):
             >>> len(Darcy(Grid((5, 5)), Constant(1.0)).inputs_from(np.ones((5, 5))))
             1
         """
-        given = {"coefficient": coefficient}
+        given = {} if coefficient is None else {"coefficient": coefficient}
+        if (coefficient is None) != isinstance(self.coefficient, Expression):
+            expected = "no coefficient=, it is an Expression" if given else "coefficient="
+            raise InputError(f"The coefficient of this family is {self.coefficient}; expected {expected}.")
         if isinstance(self.source, RandomField):
             if source is None:
                 raise InputError("This family has a random source; expected source= beside the coefficient.")
@@ -167,7 +188,10 @@ class Darcy(Family):
 
     def _assembled(self, inputs: Inputs) -> tuple[CSR, Float[Tensor, "... dofs"]]:
         space = self.on_mesh.space
-        a = (cellwise if self.coefficient_at == "cells" else nodal)(inputs["coefficient"])
+        if isinstance(self.coefficient, Expression):
+            a: Any = Positive("coefficient", self.coefficient)
+        else:
+            a = (cellwise if self.coefficient_at == "cells" else nodal)(inputs["coefficient"])
         f = nodal(inputs["source"]) if isinstance(self.source, RandomField) else float(self.source)
         A, b = matrix(forms.diffusion, space, k=a), vector(forms.load, space, f=f)
         return self.on_mesh.with_boundary_terms(A, b, flux=a)

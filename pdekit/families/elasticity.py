@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
@@ -41,7 +42,8 @@ class Elasticity(MeshFamily):
 
     Args:
         domain: a mesh or its recipe.
-        young: Young's modulus E > 0, a number or a positive field; of order 1 in scaled units (only E / load matters).
+        young: Young's modulus E > 0, a number, an Expression or a positive field; of order 1 in scaled units (only
+            E / load matters).
         poisson: Poisson's ratio nu, above -1 and below 1/2; 0.2 to 0.4 for metals, rock and many polymers.
         body_force: f, one number an axis; (0, -1) or (0, 0, -1), a weight, by default.
         load: multiplies body force and tractions, one number a sample: a number, or ``Uniform(low, high)``.
@@ -71,7 +73,7 @@ class Elasticity(MeshFamily):
     definite: ClassVar[bool] = True
 
     domain: MeshDomain
-    young: float | RandomField
+    young: float | Expression | RandomField
     poisson: float = 0.3
     body_force: Sequence[float] | None = None
     load: float | RandomField = 1.0
@@ -109,9 +111,8 @@ class Elasticity(MeshFamily):
         first = self.element is None or self.element.degree == 1
         shape = (None, self._example.dim) if first else self.on_mesh.shape
         solution = FieldSpec("displacement", "output", description="displacement u", shape=shape)
-        numbers = [f"{n} = {getattr(self, n):g}" for n in self._data() if not isinstance(getattr(self, n), RandomField)]
         force = f"load {self._force.tolist()}"
-        equation = ", ".join([f"-div sigma(u) = {force}", f"poisson = {self.poisson:g}", *numbers])
+        equation = ", ".join([f"-div sigma(u) = {force}", f"poisson = {self.poisson:g}", *self._given()])
         specs = (*self._specs(), solution)
         return Schema(
             self.place, specs, conditions(self._example, self.boundaries), f"{equation}, {self.on_mesh.space.scalar}"
@@ -165,8 +166,12 @@ class Elasticity(MeshFamily):
                 unit = torch.zeros(dim, dim, dtype=torch.float64)
                 unit[i, j] = 1.0
                 strain[..., i, j] = strain[..., j, i] = vector(_strain, cells, u=u, unit=unit) / mesh.volumes
-        given = samples["young"] if isinstance(self.young, RandomField) else torch.tensor(float(self.young))
-        young = given.to(torch.float64)[:, mesh.cells].mean(-1) if given.ndim else given
+        if isinstance(self.young, RandomField):
+            young = samples["young"].to(torch.float64)[:, mesh.cells].mean(-1)
+        elif isinstance(self.young, Expression):
+            young = self.young(mesh.points[mesh.cells].mean(1))
+        else:
+            young = torch.tensor(float(self.young), dtype=torch.float64)
         stress = 2 * mu * strain + lam * torch.diag_embed(
             strain.diagonal(0, -2, -1).sum(-1, keepdim=True).expand(-1, -1, 3)
         )

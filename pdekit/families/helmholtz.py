@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary
 from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
@@ -46,9 +47,10 @@ class Helmholtz(MeshFamily):
         domain: a mesh or its recipe, fine enough for the shortest wave: 10 points a wave length are usual.
         wave_number: k > 0, one number a sample: a number, or ``Uniform(low, high)``. k times the diameter of the domain
             from 5 to 100 is usual.
-        index: n(x) > 0, a number or a field such as ``LogNormal(Matern(length=0.3, smoothness=1.5, variance=0.1))``.
+        index: n(x) > 0, a number, an ``Expression("where(x < 0.5, 1, 2)")``, or a field such as
+            ``LogNormal(Matern(length=0.3, smoothness=1.5, variance=0.1))``.
         source: f, a number or a field.
-        coefficient: a, a number or a positive field.
+        coefficient: a, a number, an Expression or a positive field.
         boundaries: conditions by name; ``all`` stands for the rest.
         element: by default P1 or Q1.
 
@@ -73,9 +75,9 @@ class Helmholtz(MeshFamily):
 
     domain: MeshDomain
     wave_number: float | RandomField
-    index: float | RandomField = 1.0
+    index: float | Expression | RandomField = 1.0
     source: float | RandomField = 1.0
-    coefficient: float | RandomField = 1.0
+    coefficient: float | Expression | RandomField = 1.0
     boundaries: Sequence[Boundary] = ()
     element: Element | None = None
 
@@ -104,9 +106,8 @@ class Helmholtz(MeshFamily):
         )
 
     def _equation(self) -> str:
-        fixed = [f"{n} = {getattr(self, n):g}" for n in self._data() if not isinstance(getattr(self, n), RandomField)]
         what = "-div(coefficient grad u) - wave_number^2 index u = source"
-        return ", ".join([what, *fixed, str(self.on_mesh.space.element)])
+        return ", ".join([what, *self._given(), str(self.on_mesh.space.element)])
 
     def assembled(self, inputs: Inputs) -> tuple[CSR, Shaped[Tensor, "... dofs"]]:
         """Stiffness - k^2 mass - i k boundary mass."""
@@ -135,10 +136,14 @@ class Helmholtz(MeshFamily):
             b = b.to(entries.dtype)
         return CSR(A.pattern, None, entries, tags=tags, geometry=A.geometry), b
 
+    def _at_nodes(self, value: float | Expression) -> Tensor:
+        points = self.on_mesh.space.mesh.points
+        return value(points) if isinstance(value, Expression) else torch.tensor(float(value))
+
     def _check_resolution(self, k: Tensor, inputs: Inputs) -> None:
         """Refuse meshes on which the shortest wave is invisible."""
         n, a = (
-            inputs[name].detach() if name in inputs.schema.inputs else torch.tensor(float(getattr(self, name)))
+            inputs[name].detach() if name in inputs.schema.inputs else self._at_nodes(getattr(self, name))
             for name in ("index", "coefficient")
         )
         slowest = (n / a).sqrt()

@@ -12,7 +12,7 @@ from torch import Tensor
 from pdekit.core.checks import check_shape
 from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Mesh
-from pdekit.families.conditions import with_rest
+from pdekit.families.conditions import REST, with_rest
 from pdekit.families.residual import Residual
 from pdekit.fem import P1, Q1, BoundarySpace, Element, Eliminated, Space, Vector, assemble, eliminate, forms, natural
 from pdekit.solvers import CSR, LinearSystem
@@ -73,7 +73,8 @@ class MeshEquations:
             raise InputError(f"The element is {scalar}; expected a continuous one such as {first_order(mesh)}().")
         self.space = Space(named, Vector(scalar) if vector else scalar, quadrature_order)
         self.components = dict(components or {})
-        self.dirichlet = [part for part in self.parts if part.kind == "dirichlet"]
+        dirichlet = [part for part in self.parts if part.kind == "dirichlet"]
+        self.dirichlet = sorted(dirichlet, key=lambda part: part.where != REST)  # eliminate lets the later win
         self.natural = [part for part in self.parts if part.kind in ("neumann", "robin")]
 
     @property

@@ -2,13 +2,16 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.core.expressions import Expression
 from pdekit.domain import Grid
 from pdekit.families.base import Family
 from pdekit.families.conditions import conditions
@@ -19,14 +22,42 @@ from pdekit.fields import Constant, RandomField, Uniform
 from pdekit.samples import FieldSpec, Inputs
 from pdekit.solvers import CSR, LinearSystem
 
-__all__ = ["MeshFamily"]
+__all__ = ["MeshFamily", "Positive"]
+
+
+@dataclass(frozen=True)
+class Positive:
+    """An expression as a coefficient of forms, which refuses values that are not positive.
+
+    Args:
+        name: of the coefficient, for messages.
+        expression: of x, y, z.
+    """
+
+    name: str
+    expression: Expression
+
+    def __call__(self, x: Shaped[Tensor, "dim points"]) -> Shaped[Tensor, " points"]:
+        """Values at points, coordinates first."""
+        values = self.expression(x.T)
+        wrong = ~(values > 0)
+        if bool(wrong.any()):
+            first = int(torch.nonzero(wrong)[0])
+            place = ", ".join(f"{c:.4g}" for c in x[:, first].tolist())
+            raise InputError(
+                f"The {self.name} {self.expression} is {float(values[first]):.4g} at ({place}); expected numbers "
+                "greater than 0, or the problem is not elliptic."
+            )
+        return values
 
 
 class MeshFamily(Family):
     """A linear family on a mesh: a subclass assembles, conditions and residuals follow.
 
     A frozen dataclass with ``domain``, ``boundaries`` and ``element`` among its fields. Data that may be random are
-    fields whose value is a number or a random field; the random ones become inputs.
+    fields whose value is a number or a random field; the random ones become inputs. Where the equation needs positive
+    values an :class:`Expression` of x, y, z may be given too, evaluated at the quadrature points, so that a jump between
+    cells stays sharp.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("dirichlet", "neumann", "robin")
@@ -77,6 +108,8 @@ class MeshFamily(Family):
                 raise InputError(f"The boundary {part.where!r} is {part.kind}; {name} takes {', '.join(self.kinds)}.")
         for key, spec in self._data().items():
             value = getattr(self, key)
+            if isinstance(value, Expression) and key in self._positive() and spec.shape is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, RandomField | int | float):
                 raise InputError(f"{name}'s {key} is a {type(value).__name__}; expected a number or a random field.")
             if spec.shape == () and isinstance(value, RandomField) and not isinstance(value, Uniform | Constant):
@@ -96,9 +129,20 @@ class MeshFamily(Family):
         """Of the inputs."""
         return tuple(spec for name, spec in self._data().items() if isinstance(getattr(self, name), RandomField))
 
+    def _given(self) -> list[str]:
+        """What is not random, in words."""
+        data = {name: getattr(self, name) for name in self._data()}
+        return [
+            f"{name} = {value if isinstance(value, Expression) else format(value, 'g')}"
+            for name, value in data.items()
+            if not isinstance(value, RandomField)
+        ]
+
     def _coefficient(self, name: str, inputs: Inputs) -> Any:
         """An input, or the number that stands in its place, as ``assemble`` takes it."""
         value = getattr(self, name)
+        if isinstance(value, Expression):
+            return Positive(name, value)
         if not isinstance(value, RandomField):
             return float(value)
         values = inputs[name]

@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary
 from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
@@ -45,7 +46,7 @@ class NonlinearDiffusion(MeshFamily):
         source: f, a number or a field.
         nonlinearity: beta >= 0, one number a sample: a number, or ``Uniform(low, high)``. The equation is clearly
             nonlinear where beta u^2 is 1 or more.
-        coefficient: a, a number or a positive field.
+        coefficient: a, a number, an Expression or a positive field.
         boundaries: conditions by name; ``all`` stands for the rest.
         element: by default P1 or Q1.
 
@@ -72,7 +73,7 @@ class NonlinearDiffusion(MeshFamily):
     domain: MeshDomain
     source: float | RandomField = 1.0
     nonlinearity: float | RandomField = 1.0
-    coefficient: float | RandomField = 1.0
+    coefficient: float | Expression | RandomField = 1.0
     boundaries: Sequence[Boundary] = ()
     element: Element | None = None
 
@@ -103,9 +104,8 @@ class NonlinearDiffusion(MeshFamily):
     def schema(self) -> Schema:
         """The random ones among source, nonlinearity and coefficient; output ``solution``."""
         solution = FieldSpec("solution", "output", description="temperature u", shape=self._solution_shape())
-        numbers = [f"{n} = {getattr(self, n):g}" for n in self._data() if not isinstance(getattr(self, n), RandomField)]
         what = "-div(coefficient (1 + nonlinearity u^2) grad u) = source"
-        equation = ", ".join([what, *numbers, str(self.on_mesh.space.element)])
+        equation = ", ".join([what, *self._given(), str(self.on_mesh.space.element)])
         return Schema(self.place, (*self._specs(), solution), conditions(self._example, self.boundaries), equation)
 
     def missing(self, u: Shaped[Tensor, "batch dofs"], inputs: Inputs) -> Shaped[Tensor, "batch dofs"]:
