@@ -14,8 +14,16 @@ from pdekit.solvers.preconditioners.ict import ICT
 from pdekit.solvers.preconditioners.ssor import SSOR
 
 RECIPES = [
-    pytest.param(recipe, id=str(recipe).split("(")[0])
-    for recipe in (Jacobi(), SSOR(1.2), IC0(), ICT(0.05), AMG(coarse_size=5), AMG("aggregation", coarse_size=5))
+    pytest.param(recipe, id=str(recipe))
+    for recipe in (
+        Jacobi(),
+        SSOR(1.2),
+        IC0(),
+        IC0(ordering="cuthill-mckee"),
+        ICT(0.05),
+        AMG(coarse_size=5),
+        AMG("aggregation", coarse_size=5),
+    )  # fmt: skip
 ]
 
 
