@@ -23,7 +23,7 @@ RECIPES = [
         ICT(0.05),
         AMG(coarse_size=5),
         AMG("aggregation", coarse_size=5),
-    )  # fmt: skip
+    )
 ]
 
 
