@@ -19,6 +19,7 @@ from pdekit.domain.mesh_checks import (
     check_facets,
     check_nodes,
     check_orientation,
+    kind_of,
 )
 from pdekit.domain.mesh_names import check_names, facets_where
 from pdekit.domain.mesh_volumes import cell_volumes, nodal_weights
@@ -42,7 +43,7 @@ class Mesh:
     Args:
         points: ``(nodes, dim)`` coordinates.
         cells: ``(cells, vertices)`` node numbers, counted from 0, in VTK's order (counter-clockwise in 2-D).
-        kind: ``line``, ``triangle``, ``quad``, ``tetra`` or ``hexahedron``.
+        kind: ``line``, ``triangle``, ``quad``, ``tetra`` or ``hexahedron``; None: as the columns of ``cells`` tell.
         boundaries: facet numbers by name, into :attr:`facets`; :meth:`with_boundary` names facets by their place. A
             name may also stand for facets inside the domain.
         regions: cell numbers by name.
@@ -74,15 +75,16 @@ class Mesh:
         self,
         points: npt.ArrayLike | Tensor,
         cells: npt.ArrayLike | Tensor,
-        kind: str,
+        kind: str | None = None,
         boundaries: Numbers | None = None,
         regions: Numbers | None = None,
         *,
         allow_duplicates: bool = False,
     ):
+        x, c = as_numbers(points, np.float64, "points"), as_numbers(cells, np.int64, "cells")
+        kind = kind_of(x, c) if kind is None else kind
         if kind not in KINDS:
             raise InputError(f"Mesh kind {kind!r} is unknown. {did_you_mean(str(kind), KINDS)}")
-        x, c = as_numbers(points, np.float64, "points"), as_numbers(cells, np.int64, "cells")
         check_nodes(x, c, KINDS[kind])
         check_orientation(x, c, KINDS[kind])
         check_cells(x, c, allow_duplicates=allow_duplicates)
@@ -337,13 +339,14 @@ class Mesh:
         The cells of the highest dimension make the mesh, those of one less name facets: physical groups of Gmsh, sets
         of Abaqus, integer tags of other formats (named by their number) and ``boundary:name`` arrays of our own VTU
         become boundaries and regions. A third coordinate that is constant is dropped; where all cells are turned (a
-        surface seen from below) they are turned back. Everything else that is wrong is refused unless allowed here.
+        surface seen from below) they are turned back, and so are single triangles and tetrahedra, whose order of nodes
+        says nothing (scikit-fem sorts it). Everything else that is wrong is refused unless allowed here.
 
         Args:
             path: of the file.
             drop_orphans: leave out nodes of no cell, such as centres of circles.
             merge_duplicates: join nodes at one place, such as those of parts meshed apart.
-            reorient: turn cells that are inverted where others are not.
+            reorient: turn quads and hexahedra that are inverted where others are not.
             straighten: take the corners of second-order cells.
             unnamed: accept a file that names no part of the boundary; :meth:`with_boundary` names it.
 

@@ -5,7 +5,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.domain.topology import CellKind, Entities
+from pdekit.domain.topology import KINDS, CellKind, Entities
 
 __all__ = [
     "as_numbers",
@@ -17,6 +17,7 @@ __all__ = [
     "determinant",
     "duplicate_nodes",
     "inverted_cells",
+    "kind_of",
     "listing",
     "orphaned_nodes",
 ]
@@ -42,6 +43,19 @@ def as_numbers(values: npt.ArrayLike | Tensor, dtype: type, what: str) -> np.nda
         if isinstance(error, InputError):
             raise
         raise InputError(f"Mesh {what} are no array of numbers: {error}.") from None
+
+
+def kind_of(points: FloatArray, cells: IntArray) -> str:
+    """The kind of cell that has as many vertices as cells has columns, in the dimension of the points."""
+    dim, columns = (array.shape[1] if array.ndim == 2 else 0 for array in (points, cells))
+    for kind in KINDS.values():
+        if (kind.n_vertices, kind.dim) == (columns, dim):
+            return kind.name
+    known = ", ".join(f"{kind.n_vertices} in {kind.dim}-D ({kind.plural})" for kind in KINDS.values())
+    raise InputError(
+        f"Mesh cells have the shape {cells.shape} and points {points.shape}, which is no kind of cell; expected "
+        f"columns: {known}."
+    )
 
 
 def listing(numbers: npt.ArrayLike, most: int = 5) -> str:

@@ -196,11 +196,15 @@ def _without_constant_coordinates(points: FloatArray, used: npt.NDArray[np.bool_
 
 
 def _oriented(points: FloatArray, cells: IntArray, kind: CellKind, reorient: bool) -> IntArray:
-    """Cells turned where that is wanted, or where all are turned: then it is the convention of the file."""
+    """Cells turned where that is wanted, where all are turned (then it is the convention of the file), and simplices.
+
+    The order of the nodes of a simplex says nothing but on which side it is seen from; boundaries are found by the
+    nodes of their facets.
+    """
     if not np.isfinite(points).all():
         return cells
     turned, _, _ = inverted_cells(points, cells, kind)
-    if len(turned) and (reorient or len(turned) == len(cells)):
+    if len(turned) and (reorient or kind.simplex or len(turned) == len(cells)):
         cells = cells.copy()
         cells[turned] = cells[turned][:, _FLIPS[kind.name]]
     return cells

@@ -216,9 +216,14 @@ def _sorted_fields(mesh: Mesh, fields: Mapping[str, Any]) -> tuple[dict[str, np.
             hint = " Write its real and imaginary parts as two fields." if values.dtype.kind == "c" else ""
             raise InputError(f"The field {name!r} is {values.dtype}; expected real numbers.{hint}")
         if values.ndim not in (1, 2) or len(values) not in (mesh.n_nodes, mesh.n_cells):
+            more = values.ndim == 1 and len(values) > mesh.n_nodes
+            hint = (
+                f" Of an element of order 2 the first {mesh.n_nodes} values of each component are those at the nodes;"
+            )
             raise InputError(
                 f"The field {name!r} has the shape {values.shape}; expected ({mesh.n_nodes},) at the nodes or "
                 f"({mesh.n_cells},) at the cells, with components last (one file holds one sample)."
+                + (f"{hint} space.at_nodes(u) takes them." if more else "")
             )
         if values.dtype.kind == "b" or values.dtype == np.float16:
             values = values.astype(np.int32 if values.dtype.kind == "b" else np.float32)

@@ -71,6 +71,8 @@ class Field:
     values: Shaped[Tensor, "*batch dofs"]
 
     def __post_init__(self):
+        if not hasattr(self.space, "n_dofs"):
+            raise InputError(f"Field was given a {type(self.space).__name__}; expected a Space, then its values.")
         if not isinstance(self.values, Tensor) or self.values.shape[-1:] != (self.space.n_dofs,):
             given = tuple(self.values.shape) if isinstance(self.values, Tensor) else type(self.values).__name__
             raise InputError(f"Field was given {given}; expected a tensor (*batch, {self.space.n_dofs}).")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError, did_you_mean
 from pdekit.domain import Boundary
+from pdekit.fem.arguments import check_boundaries, check_space
 from pdekit.fem.conditions import ELSEWHERE, boundary_values
 from pdekit.fem.nullspace import find_nullspace
 from pdekit.fem.routing import Router
@@ -130,6 +131,9 @@ def eliminate(
         tensor([0.0000, 0.5000, 1.0000, 1.5000, 2.0000], dtype=torch.float64)
     """
     _check_system(space, A, b)
+    check_boundaries(boundaries, "dirichlet")
+    if not isinstance(components or {}, Mapping):
+        raise InputError(f"components is {components!r}; expected numbers by boundary, such as {{'left': [0]}}.")
     fixed, values = _prescribed(space, boundaries, components or {}, b.device)
     maps = _maps(space, fixed)
     kind = torch.promote_types(torch.promote_types(A.dtype, b.dtype), values.dtype)
@@ -154,8 +158,7 @@ def eliminate(
 
 
 def _check_system(space: Space, A: CSR, b: Tensor) -> None:
-    if not isinstance(space, Space):
-        raise InputError(f"space is a {type(space).__name__}; expected a Space.")
+    check_space(space)
     if not isinstance(A, CSR) or A.shape[0] != space.n_dofs or A.pattern is not space.pattern_on(A.device):
         given = A.name if isinstance(A, CSR) else type(A).__name__
         raise InputError(f"A is a {given}; expected a matrix assembled on {space!r}.")
@@ -172,8 +175,6 @@ def _prescribed(
     values = torch.zeros(space.n_dofs, dtype=torch.float64, device=device)
     named: set[str] = set()
     for boundary in boundaries:
-        if not isinstance(boundary, Boundary):
-            raise InputError(f"boundaries holds {boundary!r}; expected Boundary(name, 'dirichlet', value).")
         if boundary.kind != "dirichlet":
             terms = "A_boundary, b_boundary = fem.natural(space, [...]) gives its terms, to be added to A and b before"
             hint = ELSEWHERE.get(boundary.kind, terms)
@@ -241,7 +242,8 @@ def _check_rows(space: Space, A: CSR, diagonal: Shaped[Tensor, "*batch n"], free
     suspects = diagonal == 0
     if not bool(suspects.any()):
         return
-    for batch_index in torch.unique(torch.nonzero(suspects)[:, :-1], dim=0).tolist():
+    batched = suspects.ndim > 1
+    for batch_index in torch.unique(torch.nonzero(suspects)[:, :-1], dim=0).tolist() if batched else [[]]:
         rows = torch.nonzero(suspects[tuple(batch_index)])[:, 0].tolist()
         matrix = A.to_scipy(tuple(batch_index))
         for row in rows:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.domain import Boundary
+from pdekit.fem.arguments import check_boundaries, check_space
 from pdekit.fem.assembly import assemble
 from pdekit.fem.boundary_space import BoundarySpace
 from pdekit.fem.coefficients import Field
@@ -57,6 +58,8 @@ def natural(
     named: set[str] = set()
     matrix: CSR | None = None
     vector: Tensor | None = None
+    check_space(space)
+    check_boundaries(boundaries, "neumann")
     for boundary in boundaries:
         _check(boundary, named)
     for boundary in boundaries:
@@ -80,9 +83,7 @@ def _mass(u: Function, v: Function, w: Surroundings) -> Quantity:
     return w.k * w.coefficient * inner(u.value, v.value)
 
 
-def _check(boundary: Any, named: set[str]) -> None:
-    if not isinstance(boundary, Boundary):
-        raise InputError(f"boundaries holds {boundary!r}; expected Boundary(name, 'neumann', value).")
+def _check(boundary: Boundary, named: set[str]) -> None:
     if boundary.kind not in ("neumann", "robin"):
         raise InputError(
             f"The boundary {boundary.where!r} is {boundary.kind}; natural takes neumann and robin: "

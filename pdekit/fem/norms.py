@@ -1,16 +1,17 @@
 """Norms of finite element functions, and of their errors."""
 
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.fem.arguments import check_space
 from pdekit.fem.coefficients import interpolated
 from pdekit.fem.patch import Patch
-from pdekit.fem.points import at_points
+from pdekit.fem.points import as_dofs
 from pdekit.fem.space import Space
 
 __all__ = ["error_h1", "error_l2", "norm_h1", "norm_l2"]
@@ -20,7 +21,7 @@ _FINER = 3
 _CHUNK = 2**18
 
 
-def norm_l2(space: Space, u: Shaped[Tensor, "*batch dofs"]) -> Shaped[Tensor, "*batch"]:
+def norm_l2(space: Space, u: Shaped[Tensor, "*batch dofs"] | np.ndarray) -> Shaped[Tensor, "*batch"]:
     """The root of the integral of ``|u|^2``.
 
     Args:
@@ -40,38 +41,40 @@ def norm_l2(space: Space, u: Shaped[Tensor, "*batch dofs"]) -> Shaped[Tensor, "*
     return _integral(space, u, None, slopes=False).sqrt()
 
 
-def norm_h1(space: Space, u: Shaped[Tensor, "*batch dofs"]) -> Shaped[Tensor, "*batch"]:
+def norm_h1(space: Space, u: Shaped[Tensor, "*batch dofs"] | np.ndarray) -> Shaped[Tensor, "*batch"]:
     """The root of the integral of ``|u|^2 + |grad u|^2``; arguments as for :func:`norm_l2`."""
     return _integral(space, u, None, slopes=True).sqrt()
 
 
-def error_l2(
-    space: Space, u: Shaped[Tensor, "*batch dofs"], exact: Callable[[Tensor], Any]
-) -> Shaped[Tensor, "*batch"]:
+def error_l2(space: Space, u: Shaped[Tensor, "*batch dofs"] | np.ndarray, exact: Any) -> Shaped[Tensor, "*batch"]:
     """The L2 norm of ``u - exact``, by quadrature of a higher order than that of the space.
 
     Args:
         space: where u lives.
         u: degrees of freedom.
-        exact: a function of points, coordinates first (``lambda x: torch.sin(x[0])``); of vectors a tuple or
-            ``(points, dim)``.
+        exact: a function of points, coordinates first (``lambda x: torch.sin(x[0])``), which answers for vector fields
+            with a tuple or ``(points, dim)``; an Expression; or a number, for vector fields also a tuple.
 
     Raises:
-        InputError: another number of degrees of freedom or of components.
+        InputError: another number of degrees of freedom or of components; degrees of freedom as
+            ``exact`` (``norm_l2(space, u - v)`` compares two functions of a space).
     """
     return _integral(space, u, exact, slopes=False).sqrt()
 
 
-def error_h1(
-    space: Space, u: Shaped[Tensor, "*batch dofs"], exact: Callable[[Tensor], Any]
-) -> Shaped[Tensor, "*batch"]:
+def error_h1(space: Space, u: Shaped[Tensor, "*batch dofs"] | np.ndarray, exact: Any) -> Shaped[Tensor, "*batch"]:
     """The H1 norm of ``u - exact``, whose gradient is found by differentiating ``exact``; as :func:`error_l2`."""
     return _integral(space, u, exact, slopes=True).sqrt()
 
 
-def _integral(space: Space, u: Tensor, exact: Callable[[Tensor], Any] | None, slopes: bool) -> Tensor:
-    if u.shape[-1:] != (space.n_dofs,):
-        raise InputError(f"u has shape {tuple(u.shape)}; expected (*batch, {space.n_dofs}).")
+def _integral(space: Space, given: Any, exact: Any, slopes: bool) -> Tensor:
+    check_space(space)
+    u = as_dofs(given, space.n_dofs)
+    if isinstance(exact, Tensor | np.ndarray) and exact.ndim:
+        raise InputError(
+            f"exact has shape {tuple(exact.shape)}; expected a function of points, an Expression or a number. Of two "
+            "functions of one space the difference is norm_l2(space, u - v)."
+        )
     order = space.quadrature_order + (_FINER if exact is not None else 0)
     batch = u.shape[:-1]
     total = u.new_zeros(batch).real
@@ -95,14 +98,12 @@ def _integral(space: Space, u: Tensor, exact: Callable[[Tensor], Any] | None, sl
     return total
 
 
-def _exact(space: Space, patch: Patch, exact: Callable[[Tensor], Any], slopes: bool) -> list[Tensor]:
+def _exact(space: Space, patch: Patch, exact: Any, slopes: bool) -> list[Tensor]:
     """Values ``(m, q, *components)`` of a function at the points of a patch, and its gradient."""
     x = patch.x.detach().reshape(-1, space.mesh.dim)
     with torch.enable_grad():
         place = x.clone().requires_grad_(slopes)
-        values, rank = at_points(exact, place, "The exact solution")
-        if rank != space.rank:
-            raise InputError(f"The exact solution has values of rank {rank}; {space.element} has rank {space.rank}.")
+        values = space.values_at(exact, place, "The exact solution")
         shape = patch.x.shape[:2]
         out = [values.detach().reshape(*shape, *values.shape[1:])]
         if slopes:

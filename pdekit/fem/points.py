@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from pdekit.core.checks import as_numbers
 from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 
-__all__ = ["as_precise", "at_points"]
+__all__ = ["as_dofs", "as_precise", "at_points"]
 
 
 def at_points(
@@ -78,3 +79,15 @@ def as_precise(values: Any, device: torch.device) -> Shaped[Tensor, "..."]:
     if not isinstance(values, Tensor):
         values = torch.from_numpy(np.array(values))
     return values.to(device=device, dtype=torch.complex128 if values.is_complex() else torch.float64)
+
+
+def as_dofs(u: Any, n_dofs: int) -> Shaped[Tensor, "*batch dofs"]:
+    """Degrees of freedom from a tensor or an array.
+
+    Raises:
+        InputError: no numbers, or another number of them.
+    """
+    values = as_numbers("u", u)
+    if values.shape[-1:] != (n_dofs,):
+        raise InputError(f"u has shape {tuple(values.shape)}; expected (*batch, {n_dofs}).")
+    return values if values.is_complex() or values.is_floating_point() else values.to(torch.float64)

@@ -1,6 +1,6 @@
 """Finite element spaces: an element on every cell of a mesh."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,16 +9,17 @@ import torch
 from jaxtyping import Float64, Int64, Shaped
 from torch import Tensor
 
+from pdekit.core.checks import as_real
 from pdekit.core.errors import InputError
 from pdekit.domain import Mesh
 from pdekit.domain.shapes import Shape
 from pdekit.fem.boundary_space import BoundarySpace
 from pdekit.fem.cache import Cache
-from pdekit.fem.elements import Element, Vector, default_order, reference
+from pdekit.fem.elements import P1, Q1, Element, Vector, default_order, reference
 from pdekit.fem.integration import Integration
 from pdekit.fem.location import evaluate
 from pdekit.fem.patch import Patch
-from pdekit.fem.points import at_points
+from pdekit.fem.points import as_dofs, at_points
 from pdekit.solvers.operators.csr import Points
 from pdekit.solvers.operators.pattern import Pattern
 
@@ -35,7 +36,7 @@ class Space(Integration):
 
     Args:
         mesh: the mesh, or a shape that stands for its mesh.
-        element: :class:`P1`, :class:`P2`... or :class:`Vector` of one.
+        element: :class:`P1`, :class:`P2`... or :class:`Vector` of one; None: P1, on quads and hexahedra Q1.
         quadrature_order: degree of polynomials that are integrated exactly on the reference cell; by default 2 for
             degree 1 and 4 for degree 2, one more on quads and hexahedra.
 
@@ -50,17 +51,21 @@ class Space(Integration):
         (Space(P2 on 8 triangles, 25 degrees of freedom), 25, [0, 1, 2, 9, 12])
     """
 
-    def __init__(self, mesh: Mesh | Shape, element: Element | Vector, quadrature_order: int | None = None):
+    def __init__(
+        self, mesh: Mesh | Shape, element: Element | Vector | None = None, quadrature_order: int | None = None
+    ):
+        if isinstance(mesh, Shape):
+            mesh = mesh.mesh()
+        if not isinstance(mesh, Mesh):
+            raise InputError(f"mesh is a {type(mesh).__name__}; expected a Mesh, or a shape such as Disk().")
+        if element is None:
+            element = P1() if mesh.cell_kind.simplex else Q1()
         if isinstance(element, type):
             raise InputError(
                 f"element is the class {element.__name__}; expected an object such as {element.__name__}()."
             )
         if not isinstance(element, Element | Vector):
             raise InputError(f"element is {element!r}; expected P1(), P2(), Q1(), Q2(), P0() or Vector of one.")
-        if isinstance(mesh, Shape):
-            mesh = mesh.mesh()
-        if not isinstance(mesh, Mesh):
-            raise InputError(f"mesh is a {type(mesh).__name__}; expected a Mesh, or a shape such as Disk().")
         self.mesh, self.element = mesh, element
         self.scalar: Element = element.element if isinstance(element, Vector) else element
         self.reference = reference(self.scalar, mesh.kind)
@@ -259,12 +264,41 @@ class Space(Integration):
         """
         return self.values_at(f, self._node_points, "The function to interpolate").reshape(-1)
 
-    def evaluate(self, u: Shaped[Tensor, "*batch dofs"], points: Float64[Tensor, "m dim"]) -> Shaped[Tensor, "..."]:
+    def at_nodes(self, u: Shaped[Tensor, "*batch dofs"] | np.ndarray) -> Shaped[Tensor, "..."]:
+        """Values of a function of this space at the nodes of the mesh, as plots and :meth:`Mesh.write` take them.
+
+        Args:
+            u: its degrees of freedom; of elements of order 2 those between the nodes are left out.
+
+        Returns:
+            ``(*batch, nodes)``, for vector fields ``(*batch, nodes, dim)``.
+
+        Raises:
+            InputError: another number of degrees of freedom, or an element without any at the nodes.
+
+        Example:
+            >>> from pdekit.domain import Interval
+            >>> from pdekit.fem import P2
+            >>> space = Space(Interval(cells=2).mesh(), P2())
+            >>> space.at_nodes(space.interpolate(lambda x: x[0]))
+            tensor([0.0000, 0.5000, 1.0000], dtype=torch.float64)
+        """
+        values = as_dofs(u, self.n_dofs)
+        if self.scalar.degree == 0:
+            raise InputError(f"{self.element} has one value a cell and none at the nodes; write them as they are.")
+        values = values[..., : self.mesh.n_nodes * self.components]  # nodes come first
+        return values.unflatten(-1, (-1, self.components)) if self.rank else values
+
+    def evaluate(
+        self,
+        u: Shaped[Tensor, "*batch dofs"] | np.ndarray,
+        points: Shaped[Tensor, "m dim"] | np.ndarray | Sequence[Sequence[float]],
+    ) -> Shaped[Tensor, "..."]:
         """Values of a function of this space at any points of the mesh; differentiable with respect to u.
 
         Args:
             u: its degrees of freedom.
-            points: ``(m, dim)``.
+            points: ``(m, dim)``, a tensor or an array.
 
         Returns:
             ``(*batch, m)``, for vector fields ``(*batch, m, dim)``.
@@ -279,11 +313,10 @@ class Space(Integration):
             >>> space.evaluate(space.interpolate(lambda x: 4 * x[0]), torch.tensor([[0.3]], dtype=torch.float64))
             tensor([1.2000], dtype=torch.float64)
         """
-        if points.ndim != 2 or points.shape[1] != self.mesh.dim:
-            raise InputError(f"points has shape {tuple(points.shape)}; expected (points, {self.mesh.dim}).")
-        if u.shape[-1:] != (self.n_dofs,):
-            raise InputError(f"u has shape {tuple(u.shape)}; expected (*batch, {self.n_dofs}).")
-        return evaluate(self, u, points)
+        places = as_real("points", points if isinstance(points, Tensor) else np.asarray(points))
+        if places.ndim != 2 or places.shape[1] != self.mesh.dim:
+            raise InputError(f"points has shape {tuple(places.shape)}; expected (points, {self.mesh.dim}).")
+        return evaluate(self, as_dofs(u, self.n_dofs), places)
 
     def values_at(self, f: Any, points: Float64[Tensor, "m dim"], what: str) -> Shaped[Tensor, "m *components"]:
         """Values of a function, number or tuple of components at points, with the components of this space."""

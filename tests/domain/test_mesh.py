@@ -215,6 +215,7 @@ FAULTS = {
     "kind": ((SQUARE, TWO, "triangel"), r"kind 'triangel' is unknown. Did you mean triangle"),
     "points": (([[0.0, 0.0, 0.0]] * 4, TWO, "triangle"), r"shape \(4, 3\); triangles need \(nodes, 2\). Surfaces"),
     "cells": ((SQUARE, [[0, 1]], "triangle"), r"shape \(1, 2\); triangles need \(cells, 3\)"),
+    "no kind": ((SQUARE, [[0, 1]]), r"cells have the shape \(1, 2\) and points \(4, 2\), .* 3 in 2-D \(triangles\)"),
     "no cells": ((SQUARE, np.empty((0, 3)), "triangle"), "has no cells"),
     "fractions": ((SQUARE, [[0.0, 1.0, 2.0]], "triangle"), "cells are float64; expected integers"),
     "words": ((["a"], TWO, "triangle"), "points are .*; expected real numbers"),
@@ -246,6 +247,10 @@ def test_faults_are_named(fault):
     arguments, message = FAULTS[fault]
     with pytest.raises(InputError, match=message):
         Mesh(*arguments)
+
+
+def test_the_kind_is_that_of_the_columns(mesh):
+    assert Mesh(mesh.points, mesh.cells).kind == mesh.kind
 
 
 def test_cells_that_overlap_are_named():

@@ -1,4 +1,4 @@
-"""Mesh files: round trips, what users' files look like, faults, and damaged files. Oracles: meshio, Gmsh's own file."""
+"""Mesh files: round trips, what users' files look like, faults, damage. Oracles: meshio, a file of Gmsh, skfem."""
 
 import random
 import re
@@ -10,9 +10,11 @@ from xml.etree import ElementTree
 import meshio
 import numpy as np
 import pytest
+import skfem
 import torch
 
 import pdekit
+from pdekit import fem
 from pdekit.core import InputError
 from pdekit.domain import Annulus, Ball, Box, Disk, Interval, Mesh, Rectangle
 
@@ -202,14 +204,36 @@ def test_one_name_for_a_curve_and_a_surface(tmp_path):
     assert len(mesh.region("the part")) == 2
 
 
-def test_a_surface_seen_from_below_is_turned_and_a_mixed_one_refused(tmp_path):
+def test_a_surface_seen_from_below_and_a_mixed_one_are_turned(tmp_path):
     below = "2 1 2 2\n3 10 30 20\n4 10 40 30"
     mesh = Mesh.read(msh(tmp_path, gmsh_text([EDGES, below])))
     assert mesh.volume == 1.0
     mixed = msh(tmp_path, gmsh_text([EDGES, "2 1 2 2\n3 10 20 30\n4 10 40 30"]))
-    with pytest.raises(InputError, match=r"part.msh cannot be used: Cell 1 inverted .* reorient=True.*count from 0"):
-        Mesh.read(mixed)
-    assert Mesh.read(mixed, reorient=True).volume == 1.0
+    turned = Mesh.read(mixed)  # the order of the nodes of a triangle says nothing
+    assert turned.volume == 1.0
+    assert same_names(turned, mesh)
+
+
+@pytest.mark.parametrize(("kind", "make"), [("triangle", skfem.MeshTri), ("tetra", skfem.MeshTet)])
+def test_sorted_simplices_of_scikit_fem_are_read(kind, make, tmp_path):
+    """Oracle: the divergence theorem, for whose normals the orientation matters."""
+    given = make().refined(2)
+    path = written(tmp_path, ".vtu", np.pad(given.p.T, ((0, 0), (0, 3 - given.dim()))), [(kind, given.t.T)])
+    mesh = Mesh.read(path, unnamed=True)
+    assert mesh.volume == pytest.approx(1.0)
+    space = fem.Space(mesh, fem.P1())
+    flux = fem.assemble(lambda v, w: w.x[0] * w.n[0] * v.value, space.boundary("all"))
+    assert float(flux.sum()) == pytest.approx(1.0)
+
+
+def test_mixed_quads_are_refused(tmp_path):
+    mesh = Rectangle(cells=2, kind="quad").mesh()
+    cells = mesh.cells.numpy().copy()
+    cells[1] = cells[1][::-1]
+    path = written(tmp_path, ".vtu", np.pad(mesh.points.numpy(), ((0, 0), (0, 1))), [("quad", cells)])
+    with pytest.raises(InputError, match=r"part.vtu cannot be used: Cell 1 inverted .* reorient=True.*count from 0"):
+        Mesh.read(path, unnamed=True)
+    assert Mesh.read(path, unnamed=True, reorient=True).volume == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("kind", ["quad", "tetra", "hexahedron"])

@@ -9,6 +9,7 @@ from fem.oracle import PAIRS, Oracle, distorted
 from skfem import Functional
 
 from pdekit.core.errors import InputError
+from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Box, Disk, Interval, Rectangle
 from pdekit.fem import (
     P1,
@@ -192,7 +193,7 @@ def test_errors_of_vectors_and_of_wrong_functions():
     u = space.interpolate(lambda x: (x[0] ** 2, x[1]))
     assert float(error_h1(space, u, lambda x: (x[0] ** 2, x[1]))) < 1e-13
     assert float(error_l2(space, u, lambda x: (x[0] ** 2, x[1] + 2))) == pytest.approx(2.0)
-    with pytest.raises(InputError, match=r"rank 0; .* has rank 1"):
+    with pytest.raises(InputError, match=r"rank 0; .* needs dim components"):
         error_l2(space, u, lambda x: x[0])
     with pytest.raises(InputError, match=r"u has shape \(3,\)"):
         norm_l2(space, u[:3])
@@ -222,6 +223,21 @@ def test_values_of_vectors_at_points_and_points_outside():
         space.evaluate(u, torch.zeros(2, dtype=torch.float64))
     with pytest.raises(InputError, match="u has shape"):
         space.evaluate(u[:4], points)
+
+
+def test_numpy_and_numbers_are_taken():
+    space = Space(Rectangle(4).mesh(), P2())
+    u = space.interpolate(lambda x: x[0] * x[1])
+    places = np.array([[0.1, 0.2], [0.7, 0.3]])
+    for points in (places, places.tolist(), torch.from_numpy(places)):
+        torch.testing.assert_close(space.evaluate(u.numpy(), points), torch.tensor([0.02, 0.21], dtype=torch.float64))
+    assert float(space.evaluate(u, [[1, 1]])) == pytest.approx(1.0)
+    assert float(error_l2(space, u.numpy(), 0)) == pytest.approx(float(norm_l2(space, u)), rel=1e-12)
+    assert float(error_h1(space, u, Expression("x * y"))) < 1e-13
+    vector = Space(Rectangle(4).mesh(), Vector(P1()))
+    w = vector.interpolate((3.0, 4.0))
+    assert float(error_l2(vector, w, 0.0)) == pytest.approx(5.0)  # |(3, 4)| on the unit square
+    assert float(error_l2(vector, w, (3.0, 4.0))) < 1e-14
 
 
 def test_thin_cells_far_from_their_centres_are_found():

@@ -110,3 +110,25 @@ def test_constants_exist_on_cells_of_any_kind_and_a_shape_stands_for_its_mesh():
         assert Space(Rectangle(2), element).n_dofs == 8
         assert Space(Rectangle(2, kind="quad"), element).n_dofs == 4
     assert str(Space(Rectangle(2), P2())) == "Space(P2 on 8 triangles, 25 degrees of freedom)"
+
+
+@pytest.mark.parametrize("kind", ["line", "triangle", "quad", "tetra", "hexahedron"])
+def test_a_mesh_alone_has_elements_of_first_order(kind):
+    shapes = {"line": Interval(3), "tetra": Box(1), "hexahedron": Box(1, kind="hexahedron")}
+    mesh = (shapes.get(kind) or Rectangle(2, kind=kind)).mesh()
+    assert Space(mesh).element == (Q1() if kind in ("quad", "hexahedron") else P1())
+
+
+@pytest.mark.parametrize("element", [P1(), P2(), Vector(P2())], ids=str)
+def test_values_at_the_nodes_are_those_that_a_mesh_writes(element, tmp_path):
+    mesh = Rectangle(2).mesh()
+    space = Space(mesh, element)
+    values = (lambda x: (x[0], x[1] ** 2)) if space.rank else (lambda x: x[0] * x[1])
+    u = space.interpolate(values)
+    expected = torch.stack(values(mesh.points.T), -1) if space.rank else values(mesh.points.T)
+    assert torch.equal(space.at_nodes(u), expected)
+    assert torch.equal(space.at_nodes(torch.stack([u, 2 * u]).numpy()), torch.stack([expected, 2 * expected]))
+    mesh.write(tmp_path / "u.vtu", {"u": space.at_nodes(u)})
+    if element == P2():
+        with pytest.raises(InputError, match=r"order 2 the first 9 values .* space.at_nodes\(u\)"):
+            mesh.write(tmp_path / "u.vtu", {"u": u})

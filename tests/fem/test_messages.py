@@ -4,8 +4,27 @@ import pytest
 import torch
 
 from pdekit.core.errors import InputError
-from pdekit.domain import Interval, Rectangle
-from pdekit.fem import P1, P2, Field, Space, Vector, assemble, cellwise, dot, forms, inner, nodal, trace, uniform
+from pdekit.domain import Boundary, Interval, Rectangle
+from pdekit.fem import (
+    P0,
+    P1,
+    P2,
+    Field,
+    Space,
+    Vector,
+    assemble,
+    cellwise,
+    dot,
+    eliminate,
+    error_l2,
+    forms,
+    inner,
+    natural,
+    nodal,
+    norm_l2,
+    trace,
+    uniform,
+)
 
 SPACE = Space(Rectangle(cells=(3, 2)).mesh(), P1())
 CELLS, NODES = 12, 12
@@ -110,3 +129,34 @@ def test_other_arguments():
 def test_values_that_a_form_makes_infinite_are_found():
     with pytest.raises(InputError, match=r"The form <lambda>, assembled,\[\d+\] is (nan|-inf)"):
         assemble(lambda u, v, w: torch.log(w.c) * u.value * v.value, LINE, c=torch.zeros(5))
+
+
+CONDITION = Boundary("left", "dirichlet", 0.0)
+A, B = assemble(forms.diffusion, SPACE, k=1.0), assemble(forms.load, SPACE, f=1.0)
+U = SPACE.interpolate(1.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: eliminate(SPACE, A, B, CONDITION), r"boundaries is one Boundary; expected a list \[Boundary\("),
+        (lambda: eliminate(SPACE, A, B, {"left": 0.0}), "boundaries is {'left': 0.0}; expected a list"),
+        (lambda: eliminate(SPACE, A, B, ["left"]), "boundaries holds 'left'; expected a list"),
+        (lambda: eliminate(SPACE, A, B, [CONDITION], components=[0]), r"components is \[0\]; expected numbers by"),
+        (lambda: natural(SPACE.mesh, []), "space is a Mesh; expected a Space"),
+        (lambda: natural(SPACE, Boundary("left", "neumann", 1.0)), r"one Boundary; .* 'neumann'"),
+        (lambda: norm_l2(SPACE.mesh, U), "space is a Mesh; expected a Space"),
+        (lambda: norm_l2(SPACE, 0.0), r"u has shape \(\)"),
+        (lambda: norm_l2(SPACE, "u"), "u is a str"),
+        (lambda: error_l2(SPACE, U, U), r"exact has shape \(12,\); .* norm_l2\(space, u - v\)"),
+        (lambda: error_l2(SPACE, U, "x"), "answered with a str"),
+        (lambda: Field(SPACE.mesh, U), "Field was given a Mesh; expected a Space"),
+        (lambda: SPACE.evaluate(U, [0.5, 0.5]), r"points has shape \(2,\); expected \(points, 2\)"),
+        (lambda: SPACE.evaluate(U, "here"), "points is a ndarray of type <U4"),
+        (lambda: SPACE.at_nodes(U[:3]), r"u has shape \(3,\)"),
+        (lambda: Space(SPACE.mesh, P0()).at_nodes(torch.ones(SPACE.mesh.n_cells)), "P0 has one value a cell"),
+    ],
+)
+def test_arguments_of_another_kind(wrong, message):
+    with pytest.raises(InputError, match=message):
+        wrong()

@@ -19,7 +19,7 @@ class MeshFile(Shape):
         path: of the file.
         drop_orphans: leave out nodes of no cell.
         merge_duplicates: join nodes at one place.
-        reorient: turn cells that are inverted where others are not.
+        reorient: turn quads and hexahedra that are inverted where others are not.
         straighten: take the corners of second-order cells.
         unnamed: accept a file that names no part of the boundary.
         refinements: uniform, after reading.
