@@ -78,7 +78,7 @@ def check_finite(
     count = int((~finite).sum())
     shown = where if place is None else place(where)
     raise InputError(
-        f"{name}{list(shown)} is {values[where].item()} ({count} of {values.numel()} entries are not finite); "
+        f"{name}{_brackets(shown)} is {values[where].item()} ({count} of {values.numel()} entries are not finite); "
         "expected finite numbers."
     )
 
@@ -99,7 +99,7 @@ def check_positive(name: str, values: Shaped[Tensor, "..."]) -> None:
     bad = values <= 0
     where = first_index(bad)
     raise InputError(
-        f"{name}{list(where)} is {values[where].item()} ({int(bad.sum())} of {values.numel()} entries are not "
+        f"{name}{_brackets(where)} is {values[where].item()} ({int(bad.sum())} of {values.numel()} entries are not "
         "positive); expected numbers greater than 0, or the problem is not elliptic."
     )
 
@@ -121,6 +121,10 @@ def check_shape(name: str, values: Shaped[Tensor, "..."], expected: tuple[int, .
             f"{name} has shape {given}; expected (*batch, {', '.join(map(str, expected))})."
             + _transposed_hint(given, tuple(expected))
         )
+
+
+def _brackets(index: tuple[int, ...]) -> str:
+    return str(list(index)) if index else ""
 
 
 def _all_between(values: Tensor, low: float, high: float) -> bool:

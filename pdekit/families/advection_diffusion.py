@@ -125,6 +125,8 @@ class AdvectionDiffusion(MeshFamily):
 
     def assembled(self, inputs: Inputs) -> tuple[CSR, Shaped[Tensor, "... dofs"]]:
         """Stiffness + speed times advection + reaction."""
+        a, f = self._coefficient("coefficient", inputs), self._coefficient("source", inputs)
+        speed = self._input("speed", inputs) if isinstance(self.speed, RandomField) else torch.tensor(float(self.speed))
         worst = self.peclet(inputs)
         if bool((worst > self.max_peclet).any()):
             row = int(worst.argmax())
@@ -135,8 +137,6 @@ class AdvectionDiffusion(MeshFamily):
                 "max_peclet where layers do not matter."
             )
         space = self.on_mesh.space
-        a, f = self._coefficient("coefficient", inputs), self._coefficient("source", inputs)
-        speed = inputs["speed"] if isinstance(self.speed, RandomField) else torch.tensor(float(self.speed))
         A, b = matrix(forms.diffusion, space, k=a), vector(forms.load, space, f=f)
         carried = self._advection.entries.to(A.device)
         entries = A.entries + speed.to(torch.float64)[..., None] * carried

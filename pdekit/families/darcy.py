@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pdekit.core.checks import check_finite, check_positive
 from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Grid, Mesh
@@ -45,7 +47,8 @@ class Darcy(Family):
         domain: a grid, of usually 64 to 512 points a side; or a mesh or its recipe such as ``Disk(refinements=5)``.
         coefficient: the permeability, positive; a random field, or on a mesh an Expression such as
             ``Expression("where(x < 0.5, 1, 10)")``, evaluated at the quadrature points. Usual:
-            ``Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)``; a log-normal field of variance 0.1 to 4. Contrasts up to 1e4 are solved by the default method.
+            ``Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)``; a log-normal field of variance 0.1 to 4.
+            Contrasts up to 1e4 are solved by the default method.
         source: f, a number or a field; with a field it is a second input, named ``source``.
         boundaries: conditions by name; ``all`` stands for the rest.
         mean: on a grid, of the coefficients of two neighbours: ``harmonic`` (the flux across a jump is right) or
@@ -191,7 +194,9 @@ class Darcy(Family):
         if isinstance(self.coefficient, Expression):
             a: Any = Positive("coefficient", self.coefficient)
         else:
+            check_positive("coefficient", inputs["coefficient"])
             a = (cellwise if self.coefficient_at == "cells" else nodal)(inputs["coefficient"])
-        f = nodal(inputs["source"]) if isinstance(self.source, RandomField) else float(self.source)
+        f: Any = float(self.source) if not isinstance(self.source, RandomField) else nodal(inputs["source"])
+        check_finite("source", torch.as_tensor(self.source if isinstance(f, float) else inputs["source"]))
         A, b = matrix(forms.diffusion, space, k=a), vector(forms.load, space, f=f)
         return self.on_mesh.with_boundary_terms(A, b, flux=a)

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Mesh
@@ -33,9 +34,10 @@ class Elasticity(MeshFamily):
     ``mu = E / (2 (1 + nu))`` of Young's modulus E(x) and Poisson's ratio nu. The displacement u has ``dim`` components
     at each node. Elements of first order lock (are far too stiff) as nu nears 1/2; elements of second order hardly do.
 
-    Boundary conditions: Dirichlet (u = value; 0, clamped, unless given), or Neumann, the traction: a tuple is the force
-    per area, a number p the force p n along the normal (negative: pressure). ``components`` frees some components of a
-    Dirichlet part: a roller. A body that can still move as a whole has a solution only if forces and moments balance.
+    Boundary conditions: Dirichlet (u = value), or Neumann, the traction: a tuple is the force per area, a number p the
+    force p n along the normal (negative: pressure). Parts without a condition are free: no traction. ``components``
+    frees some components of a Dirichlet part: a roller. A body that can still move as a whole has a solution only if
+    forces and moments balance.
 
     Solutions: smooth, largest far from where the body is held, with stresses that grow without bound where a clamped
     part of the boundary ends and at reentrant corners.
@@ -45,21 +47,22 @@ class Elasticity(MeshFamily):
         young: Young's modulus E > 0, a number, an Expression or a positive field; of order 1 in scaled units (only
             E / load matters).
         poisson: Poisson's ratio nu, above -1 and below 1/2; 0.2 to 0.4 for metals, rock and many polymers.
-        body_force: f, one number an axis; (0, -1) or (0, 0, -1), a weight, by default.
+        body_force: f, one number an axis, such as a weight (0, -1); None for none.
         load: multiplies body force and tractions, one number a sample: a number, or ``Uniform(low, high)``.
-        boundaries: conditions by name; ``all`` stands for the rest.
+        boundaries: conditions by name; ``all`` stands for the rest, which is free otherwise.
         components: by Dirichlet boundary, which components are prescribed there; all by default.
         element: of each component, by default P1 or Q1.
 
     Raises:
-        InputError: nothing random, numbers out of range, conditions or an element that do not fit the mesh.
+        InputError: nothing random, no load at all (force, traction or displacement), numbers
+            out of range, conditions or an element that do not fit the mesh.
 
     Example:
         >>> from pdekit.domain import Rectangle
         >>> from pdekit.fields import GaussianField, LogNormal
-        >>> free = Boundary("all", "neumann", 0.0)
         >>> beam = Rectangle(cells=(16, 4), box=((0.0, 4.0), (0.0, 1.0)))
-        >>> family = Elasticity(beam, LogNormal(GaussianField(2, 3)), boundaries=[Boundary("left", "dirichlet"), free])
+        >>> held = Boundary("left", "dirichlet")
+        >>> family = Elasticity(beam, LogNormal(GaussianField(2, 3)), body_force=(0.0, -1.0), boundaries=[held])
         >>> samples = family.solve(family.draw(range(2), seed=0), rtol=1e-8)
         >>> samples["displacement"].shape, family.von_mises(samples).shape
         (torch.Size([2, 85, 2]), torch.Size([2, 128]))
@@ -85,10 +88,25 @@ class Elasticity(MeshFamily):
         if not -1 < self.poisson < 0.5:
             raise InputError(f"poisson={self.poisson}; expected a ratio above -1 and below 0.5 (0.5: incompressible).")
         if self.body_force is not None:
+            if not isinstance(self.body_force, Sequence) or not all(
+                isinstance(f, int | float) for f in self.body_force
+            ):
+                raise InputError(
+                    f"body_force={self.body_force}; expected numbers, one an axis, such as (0, -1). For a random "
+                    "factor of all loads give load=Uniform(low, high)."
+                )
             object.__setattr__(self, "body_force", tuple(float(f) for f in self.body_force))
+            check_finite("body_force", torch.tensor(self.body_force))
             if isinstance(self._example, Mesh) and len(self.body_force) != self._example.dim:
                 raise InputError(f"body_force={self.body_force}; expected {self._example.dim} numbers, one an axis.")
+        if not any(part.where == "all" for part in self.boundaries):
+            object.__setattr__(self, "boundaries", (*self.boundaries, Boundary("all", "neumann", 0.0)))
         self._settle()
+        if not any(self.body_force or ()) and all(_is_zero(part.value) for part in self.boundaries):
+            raise InputError(
+                "Nothing loads the body: there is no body_force, and tractions and displacements are 0; expected "
+                "a body force, or a boundary with a traction or a displacement."
+            )
 
     def _data(self) -> Mapping[str, FieldSpec]:
         return {
@@ -120,11 +138,7 @@ class Elasticity(MeshFamily):
 
     @property
     def _force(self) -> Float[Tensor, " dim"]:
-        if self.body_force is not None:
-            return torch.tensor(self.body_force, dtype=torch.float64)
-        weight = torch.zeros(self._example.dim, dtype=torch.float64)
-        weight[-1] = -1.0
-        return weight
+        return torch.tensor(self.body_force or (0.0,) * self._example.dim, dtype=torch.float64)
 
     @property
     def _lame(self) -> tuple[float, float]:
@@ -141,7 +155,8 @@ class Elasticity(MeshFamily):
         for part in self.on_mesh.natural:
             b = b + self._traction(part)
         if isinstance(self.load, RandomField):
-            return A, inputs["load"][:, None] * b.to(inputs["load"].device)
+            load = self._input("load", inputs)
+            return A, load[:, None] * b.to(load.device)
         return A, self.load * b.to(A.device)
 
     def _traction(self, part: Boundary) -> Float[Tensor, " dofs"]:
@@ -177,6 +192,11 @@ class Elasticity(MeshFamily):
         )
         deviator = stress - torch.diag_embed(stress.diagonal(0, -2, -1).mean(-1, keepdim=True).expand(-1, -1, 3))
         return young * (1.5 * deviator.square().sum((-2, -1))).sqrt()
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether a boundary value is known to be 0 everywhere."""
+    return not any(value) if isinstance(value, tuple) else isinstance(value, int | float) and value == 0
 
 
 def _stiffness(u: Function, v: Function, w: Surroundings) -> Quantity:

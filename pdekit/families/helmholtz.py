@@ -114,7 +114,7 @@ class Helmholtz(MeshFamily):
         space, parts = self.on_mesh.space, self.on_mesh.parts
         a, n, f = (self._coefficient(name, inputs) for name in ("coefficient", "index", "source"))
         k = (
-            inputs["wave_number"]
+            self._input("wave_number", inputs)
             if isinstance(self.wave_number, RandomField)
             else torch.tensor(float(self.wave_number))
         )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from pdekit.core.checks import check_finite, check_positive
 from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Grid
@@ -56,8 +57,8 @@ class MeshFamily(Family):
 
     A frozen dataclass with ``domain``, ``boundaries`` and ``element`` among its fields. Data that may be random are
     fields whose value is a number or a random field; the random ones become inputs. Where the equation needs positive
-    values an :class:`Expression` of x, y, z may be given too, evaluated at the quadrature points, so that a jump between
-    cells stays sharp.
+    values an :class:`Expression` of x, y, z may be given too, evaluated at the quadrature points, so that a jump
+    between cells stays sharp.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("dirichlet", "neumann", "robin")
@@ -112,6 +113,8 @@ class MeshFamily(Family):
                 continue
             if isinstance(value, bool) or not isinstance(value, RandomField | int | float):
                 raise InputError(f"{name}'s {key} is a {type(value).__name__}; expected a number or a random field.")
+            if not isinstance(value, RandomField):
+                (check_positive if key in self._positive() else check_finite)(key, torch.tensor(float(value)))
             if spec.shape == () and isinstance(value, RandomField) and not isinstance(value, Uniform | Constant):
                 raise InputError(
                     f"{name}'s {key} is one number a sample, and a {type(value).__name__} is a field; expected "
@@ -145,8 +148,14 @@ class MeshFamily(Family):
             return Positive(name, value)
         if not isinstance(value, RandomField):
             return float(value)
-        values = inputs[name]
+        values = self._input(name, inputs)
         return uniform(values) if self._data()[name].shape == () else nodal(values)
+
+    def _input(self, name: str, inputs: Inputs) -> Tensor:
+        """An input, checked anew: a random field may draw what the equation cannot take."""
+        values = inputs[name]
+        (check_positive if name in self._positive() else check_finite)(name, values)
+        return values
 
     def inputs_from(self, fields: Mapping[str, Any]) -> Inputs:
         """Inputs of the user's own.

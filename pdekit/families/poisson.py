@@ -7,6 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
+from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.base import ArrayLike, Domain, Family
@@ -115,5 +116,6 @@ class Poisson(Family):
 
     def _assembled(self, inputs: Inputs) -> tuple[CSR, Float[Tensor, "... dofs"]]:
         space = self.on_mesh.space
+        check_finite("source", inputs["source"])
         A = matrix(forms.diffusion, space, k=1.0)
         return self.on_mesh.with_boundary_terms(A, vector(forms.load, space, f=nodal(inputs["source"])))

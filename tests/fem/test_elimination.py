@@ -225,3 +225,13 @@ def test_a_row_of_zeros_is_named_by_its_place():
         InputError, match=r"The row of A\[1\] of the degree of freedom 18 at \(0.75, 0.75\) holds only zeros"
     ):
         eliminate(space, A, b, dirichlet(("left", 0.0)))
+
+
+@pytest.mark.parametrize("k", [0.0, torch.zeros(2, 18)])
+def test_rows_of_zeros_are_named_with_and_without_a_batch(k):
+    """Without a coefficient no row is left: the first free node is named (dense algebra: the matrix is 0)."""
+    space = Space(Rectangle(cells=3).mesh(), P1())
+    A = assemble(forms.diffusion, space, k=k)
+    of = r" of A\[0\]" if isinstance(k, torch.Tensor) else ""
+    with pytest.raises(InputError, match=rf"The row{of} of the degree of freedom \d+ at \(.*\) holds only zeros \(12 "):
+        eliminate(space, A, assemble(forms.load, space, f=1.0), [Boundary("left", "dirichlet", 0.0)])
