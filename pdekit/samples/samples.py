@@ -38,9 +38,9 @@ class Identity:
         return replace(self, indices=self.indices[rows])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inputs:
-    """A batch of drawn inputs.
+    """A batch of drawn inputs; print it for the ranges of its fields.
 
     Args:
         schema: of the family.
@@ -165,10 +165,26 @@ class Inputs:
 
         return replace(self, fields={name: moved(values) for name, values in self.fields.items()})
 
+    def __str__(self) -> str:
+        domain = self.schema.domain
+        where = f"a grid of {' x '.join(map(str, domain.shape))} points" if isinstance(domain, Grid) else str(domain)
+        lines = [f"{len(self)} {type(self).__name__.lower()} on {where}"]
+        for spec in self.schema.fields:
+            if spec.name not in self.fields:
+                continue
+            values = self.fields[spec.name]
+            values, name = (values.abs(), f"|{spec.name}|") if values.is_complex() else (values, spec.name)
+            low, high = (float(v) for v in torch.aminmax(values)) if len(self) else (float("nan"),) * 2
+            lines.append(f"  {spec.role:6} {name}: {low:.4g} .. {high:.4g} [{spec.units}]")
+        return "\n".join(lines)
 
-@dataclass(frozen=True)
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True, repr=False)
 class Samples(Inputs):
-    """A batch of samples: inputs, outputs and the certificate of each.
+    """A batch of samples: inputs, outputs and the certificate of each; print it for a summary.
 
     Args:
         schema: of the family.
@@ -216,13 +232,4 @@ class Samples(Inputs):
         )
 
     def __str__(self) -> str:
-        domain = self.schema.domain
-        where = f"a grid of {' x '.join(map(str, domain.shape))} points" if isinstance(domain, Grid) else str(domain)
-        lines = [f"{len(self)} samples on {where}"]
-        for spec in self.schema.fields:
-            values = self.fields[spec.name]
-            values, name = (values.abs(), f"|{spec.name}|") if values.is_complex() else (values, spec.name)
-            low, high = (float(v) for v in torch.aminmax(values)) if len(self) else (float("nan"),) * 2
-            lines.append(f"  {spec.role:6} {name}: {low:.4g} .. {high:.4g} [{spec.units}]")
-        lines.append(f"  {self.certificate or 'no certificate'}")
-        return "\n".join(lines)
+        return f"{super().__str__()}\n  {self.certificate or 'no certificate'}"

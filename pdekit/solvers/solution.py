@@ -25,8 +25,8 @@ class Reason(enum.Enum):
     )
     STAGNATION = (
         "the residual stopped falling before it reached the tolerance: the tolerance is below what float64 can attain "
-        "for matrices of this condition (where little is missing, a looser rtol is all it takes), the matrix is nearly "
-        "singular, or restarts of GMRES stall (a larger restart, a stronger preconditioner or Direct() helps)"
+        "for matrices of this condition, the matrix is nearly singular, or restarts of GMRES stall (a larger restart, "
+        "a stronger preconditioner or Direct() helps)"
     )
     NOT_DEFINITE = (
         "conjugate gradients met a direction of no or negative curvature: the matrix or the preconditioner is not "
@@ -76,6 +76,8 @@ class Reason(enum.Enum):
         return _CODES[self]
 
 
+_NEAR = 100
+"""Residuals of so many tolerances are little more than the tolerance asked for."""
 _REASONS = tuple(Reason)
 _CODES = {reason: code for code, reason in enumerate(_REASONS)}
 
@@ -175,9 +177,12 @@ class NotConverged(PdekitError):
             residual, wanted = float(solution.residual[shown]), float(solution.tolerance[shown])
             steps = int(solution.iterations[shown])
             place = f"{_listed(indices)}: " if total > 1 else ""
-            lines.append(
-                f"  {place}residual {residual:.2e}, wanted {wanted:.1e}, after {steps} iterations; {reason.value}."
-            )
+            worst = max(float(solution.residual[where]) for where in indices)
+            near = ""
+            if reason is Reason.STAGNATION and worst <= _NEAR * wanted:
+                near = f" Little is missing: rtol={2 * worst:.0e} would be met."
+            reached = f"residual {residual:.2e}, wanted {wanted:.1e}, after {steps} iterations"
+            lines.append(f"  {place}{reached}; {reason.value}.{near}")
         lines.append("  Pass throw=False to get the solution as it is; this error carries it as .solution.")
         super().__init__("\n".join(lines))
 

@@ -97,3 +97,7 @@ def test_prints():
     text = str(batch(0, 3))
     assert "3 samples on a grid of 4 x 3 points" in text
     assert "3 of 3 samples certified by residual" in text
+    assert repr(batch(0, 3)) == text
+    drawn = str(batch(0, 3).inputs)
+    assert drawn.startswith("3 inputs on a grid of 4 x 3 points\n  input  a: ")
+    assert "certifi" not in drawn

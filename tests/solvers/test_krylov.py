@@ -12,6 +12,7 @@ from solvers.matrices import convection, dense, helmholtz, laplacian, vectors
 from pdekit.core import InputError
 from pdekit.solvers import (
     CG,
+    CSR,
     GMRES,
     MINRES,
     BiCGStab,
@@ -299,6 +300,15 @@ def test_an_unreachable_tolerance_is_named(method):
     with pytest.raises(NotConverged, match="below what float64 can attain") as caught:
         solve(A, np.ones(64), method, rtol=1e-18)
     assert caught.value.solution.residual < 1e-13
+    assert "Little is missing" not in str(caught.value)
+
+
+def test_where_little_is_missing_the_tolerance_is_named():
+    A = laplacian(64)
+    with pytest.raises(NotConverged, match=r"stopped falling before .* Little is missing: rtol=\S+ would") as caught:
+        solve(A, np.ones(64**2), CG(), rtol=5e-15)
+    rtol = float(str(caught.value).split("rtol=")[1].split()[0])
+    assert solve(A, np.ones(64**2), CG(), rtol=rtol).converged
 
 
 # ----------------------------------------------------------------------------------------------- Arnoldi
@@ -354,3 +364,26 @@ def _steps(device):
     for rule in rules:
         P = Jacobi().setup(grid)
         conjugate_gradients(grid, P, random(2, 256), None, wanted, 5, check_every=None, directions=rule)
+
+
+@pytest.mark.parametrize("method", [CG, FlexibleCG, MINRES, GMRES, BiCGStab])
+def test_what_is_no_preconditioner_and_no_limit_is_refused(method):
+    name = method.__name__
+    with pytest.raises(InputError, match=rf"{name} has preconditioner='AMG'; expected None or an object"):
+        method("AMG")
+    with pytest.raises(InputError, match=rf"{name} has the class Jacobi as preconditioner; .* {name}\(Jacobi\(\)\)"):
+        method(Jacobi)
+    for value in ("9", 9.0, True, None):
+        with pytest.raises(InputError, match=rf"{name} has max_iterations={value!r}; expected a whole number"):
+            method(max_iterations=value)
+
+
+def test_limits_far_above_the_need_cost_no_memory():
+    A, b = laplacian(6), np.ones(36)
+    for method in (CG(max_iterations=10**12), GMRES(restart=10**12, max_iterations=10**12)):
+        solution = solve(A, b, method)
+        assert len(solution.history) <= 37
+        assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * 6
+    short = solve(CSR.from_scipy(A), torch.stack([torch.zeros(36), torch.ones(36)]).double(), CG(max_iterations=10**12))
+    assert torch.isnan(short.history[1:, 0]).all()
+    assert torch.isfinite(short.history[:, 1]).all()
