@@ -141,9 +141,14 @@ def _assembled(form: Form, domain: Integration, given: list[Coefficient], budget
         key = ("plan", form.function, getattr(domain, "part", None), tuple(c.key for c in given), device, fits)
 
         def make() -> _Plan:
-            return _plan(form, domain, given, device) if fits else _NOT_AFFINE
+            if fits:
+                return _plan(form, domain, given, device)
+            form.check_linear(domain, given, device)
+            return _NOT_AFFINE
 
         plan = domain.space.cache.get(key, make, lambda plan: plan.nbytes) if kept else make()
+    else:
+        form.check_linear(domain, given, device)
     if not plan.affine:
         return _direct(form, domain, given, budget, device)
     entries = plan.offset

@@ -127,31 +127,51 @@ class Form:
 
         It is also checked that the form is linear in u and in v.
         """
+        at, one, two = self._trials(domain, coefficients, device)
+        base = self.check_linear(domain, coefficients, device)
+        if not one:
+            return True
+        mixed = {name: _combined(0.75, one[name], -1.5, two[name]) for name in one}
+        zero = at({name: c.full(0.0) for name, c in one.items()}, self)
+        return agree(at(mixed, self), zero, [0.75 * (base - zero), -1.5 * (at(two, self) - zero)])
+
+    def _trials(self, domain: Integration, coefficients: list[Coefficient], device: torch.device):
+        """The form on some items by coefficients, and two sets of random ones."""
         patch = domain.patch_of(torch.linspace(0, domain.n_items - 1, min(_TRIED, domain.n_items)).long(), device)
         generator = torch.Generator().manual_seed(SEED)
 
-        def at(chosen: Mapping[str, Coefficient], form: Form = self) -> Tensor:
+        def at(chosen: Mapping[str, Coefficient], form: Form) -> Tensor:
             given = {c.name: chosen.get(c.name, c).on(patch) for c in coefficients}
             return form.on(domain, patch, given)[0].detach()
 
         variables = [c for c in coefficients if c.values is not None]
         one, two = ({c.name: c.random(generator) for c in variables} for _ in range(2))
-        base = at(one)
-        for name, twice in (("u", _doubled_trial(self)), ("v", _doubled_test(self))):
-            if name == "v" or self.bilinear:
-                self._check_linear(name, base, at(one, Form(twice, self.bilinear)))
-        if not variables:
-            return True
-        mixed = {name: _combined(0.75, one[name], -1.5, two[name]) for name in one}
-        zero = at({c.name: c.full(0.0) for c in variables})
-        return agree(at(mixed), zero, [0.75 * (base - zero), -1.5 * (at(two) - zero)])
+        return at, one, two
 
-    def _check_linear(self, name: str, base: Tensor, doubled: Tensor) -> None:
-        if bool(torch.isfinite(base).all()) and not torch.allclose(doubled, 2 * base, rtol=1e-9, atol=0.0):
+    def check_linear(self, domain: Integration, coefficients: list[Coefficient], device: torch.device) -> Tensor:
+        """Matrices of some items for random coefficients.
+
+        Raises:
+            InputError: the form is not linear in u or in v.
+        """
+        at, one, _ = self._trials(domain, coefficients, device)
+        base, generator = at(one, self), torch.Generator().manual_seed(SEED + 2)
+        mix = _mixing(domain.item_dofs.shape[1], generator, device)
+        for name, turned, axis in (("u", _turned_trial(self, mix), -1), ("v", _turned_test(self, mix), -2)):
+            if name == "v" or self.bilinear:
+                expected = torch.movedim(torch.movedim(base, axis, -1) @ mix.to(base.dtype), -1, axis)
+                self._check_linear(name, base, expected, at(one, Form(turned, self.bilinear)))
+        return base
+
+    def _check_linear(self, name: str, base: Tensor, expected: Tensor, found: Tensor) -> None:
+        # By item, as the magnitudes of the coefficients differ by many orders. NaN, of a root of a random number, is
+        # never larger.
+        scale = base.abs().amax((-2, -1), keepdim=True)
+        rounding = _ROUNDING * scale + 1e-14 * scale.nan_to_num(0.0, 0.0).max()
+        if bool(((found - expected).abs() > rounding).any()):
             raise InputError(
                 f"The form {self.name} is not linear in {name}; expected a sum of products that each hold {name} "
-                "once. A "
-                "nonlinear problem has the previous iterate as a coefficient: fem.Field(space, values)."
+                "once. A nonlinear problem has the previous iterate as a coefficient: fem.Field(space, values)."
             )
 
 
@@ -163,18 +183,31 @@ def agree(found: Tensor, offset: Tensor, parts: list[Tensor]) -> bool:
     return bool((missed.abs().amax((-2, -1)) <= _ROUNDING * scale.amax((-2, -1))).all())
 
 
-def _doubled_trial(form: Form) -> Callable:
-    return lambda u, v, w: form.function(_doubled(u), v, w)
+def _mixing(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """Coefficients ``(functions, sums)`` of sums of basis functions, which tell |u| from u: of one none is above 0."""
+    mix = 2 * torch.rand(count, count, generator=generator, dtype=torch.float64) - 1
+    mix[:, 0] = -mix[:, 0].abs()
+    return mix.to(device)
 
 
-def _doubled_test(form: Form) -> Callable:
+def _turned_trial(form: Form, mix: Tensor) -> Callable:
+    return lambda u, v, w: form.function(_turned(u, mix, 2), v, w)
+
+
+def _turned_test(form: Form, mix: Tensor) -> Callable:
     if form.bilinear:
-        return lambda u, v, w: form.function(u, _doubled(v), w)
-    return lambda v, w: form.function(_doubled(v), w)
+        return lambda u, v, w: form.function(u, _turned(v, mix, 1), w)
+    return lambda v, w: form.function(_turned(v, mix, 1), w)
 
 
-def _doubled(f: Function) -> Function:
-    return Function(2 * f.array, f.rank, lambda: 2 * f.grad.array)
+def _turned(f: Function, mix: Tensor, axis: int) -> Function:
+    """Other functions of the span of the basis, counted by the same axis after that of the points."""
+
+    def turned(array: Tensor, rank: int) -> Tensor:
+        place = array.ndim - rank - 3 + axis
+        return torch.movedim(torch.movedim(array, place, -1) @ mix.to(array.dtype), -1, place)
+
+    return Function(turned(f.array, f.rank), f.rank, lambda: turned(f.grad.array, f.rank + 1))
 
 
 def _combined(a: float, x: Coefficient, b: float, y: Coefficient) -> Coefficient:

@@ -45,6 +45,11 @@ VECTOR = Space(Rectangle(cells=(3, 2)).mesh(), Vector(P1()))
         (lambda u, v, w: u.value**2 * v.value, "is not linear in u; .* fem.Field"),
         (lambda u, v, w: (1 + u.value) * v.value, "is not linear in u"),
         (lambda v, w: torch.exp(v.value), "is not linear in v"),
+        (lambda u, v, w: abs(u.value) * v.value, "is not linear in u"),
+        (lambda u, v, w: torch.relu(u.value) * v.value, "is not linear in u"),
+        (lambda u, v, w: torch.sqrt(dot(u.grad, u.grad)) * v.value, "is not linear in u"),
+        (lambda u, v, w: u.value * abs(v.value), "is not linear in v"),
+        (lambda v, w: torch.sqrt(dot(v.grad, v.grad)), "is not linear in v"),
         (lambda u, v, w: dot(u.value, v.grad), "dot of a scalar and a vector; .* Scalars are multiplied"),
         (lambda u, v, w: inner(u.value, v.grad), "inner of a scalar and a vector"),
         (lambda u, v, w: trace(u.grad) * v.value, "The trace of a vector; expected a matrix"),
@@ -160,3 +165,15 @@ U = SPACE.interpolate(1.0)
 def test_arguments_of_another_kind(wrong, message):
     with pytest.raises(InputError, match=message):
         wrong()
+
+
+@pytest.mark.parametrize("element", [P0(), P1(), P2(), Vector(P1())])
+def test_forms_of_functions_of_place_are_checked_too(element):
+    """Those that are not kept, for their closure or a function among their coefficients, are tried all the same."""
+    space, factor = Space(SPACE.mesh, element), 3.0
+    with pytest.raises(InputError, match="is not linear in u"):
+        assemble(lambda u, v, w: factor * inner(abs(u.value), v.value), space)
+    with pytest.raises(InputError, match="is not linear in v"):
+        assemble(lambda u, v, w: torch.sqrt(w.k) * inner(u.value, abs(v.value)), space, k=lambda x: 1 + x[0])
+    A = assemble(lambda u, v, w: factor * torch.sqrt(w.k) * inner(u.value, v.value), space, k=lambda x: 1 + x[0])
+    assert bool(torch.isfinite(A.entries).all())
