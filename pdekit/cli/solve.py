@@ -1,5 +1,6 @@
 """``pdekit solve``: one problem, on a mesh or a grid, from files and formulas of one's own or drawn at random."""
 
+import re
 import time
 from collections.abc import Sequence
 from importlib import import_module
@@ -105,14 +106,14 @@ def parse(words: Sequence[str]) -> Namespace:
 
 
 def run(arguments: Namespace) -> int:
-    from pdekit.core.errors import ConfigError, PdekitError
+    from pdekit.core.errors import ConfigError, InputError, PdekitError
     from pdekit.core.patience import patience
     from pdekit.solvers import NotConverged
 
     _check_files(arguments)
     _check_options(arguments)
-    if not arguments.rtol > 0:
-        raise ConfigError(f"--rtol {arguments.rtol}: expected a number greater than 0.")
+    if not 0 < arguments.rtol < 1:
+        raise ConfigError(f"--rtol {arguments.rtol}: expected a number greater than 0 and below 1.")
     equation = EQUATIONS[arguments.family]
     method = _method(arguments.method, symmetric=equation.symmetric)
     problem = _problem(arguments)
@@ -125,7 +126,14 @@ def run(arguments: Namespace) -> int:
         ):
             samples = problem.family.solve(problem.inputs, rtol=arguments.rtol, method=method)
     except NotConverged as error:  # without its last line, which is advice for Python
-        raise PdekitError(str(error).rpartition("\n")[0]) from error
+        raise PdekitError(re.sub(r"\brtol=", "--rtol ", str(error).rpartition("\n")[0])) from error
+    except InputError as error:
+        if equation.symmetric or arguments.method == "Auto" or "symmetric" not in str(error):
+            raise
+        raise ConfigError(
+            f"--method {arguments.method} needs symmetric matrices, which those of {arguments.family} are not; "
+            "expected Auto, Direct, GMRES, BiCGStab or ILU0."
+        ) from error
     iterations = int(samples.certificate.iterations[0])
     for line in (*problem.report(samples), f"  {iterations} iterations, {time.perf_counter() - began:.3g} s"):
         print(line)

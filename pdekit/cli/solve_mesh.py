@@ -13,10 +13,6 @@ from pdekit.cli.problems import EQUATIONS, Equation, Problem, field_of, is_array
 
 __all__ = ["problem"]
 
-MOST_CELLS = 50_000_000
-"""Beyond these a refinement is refused, because it would only fill the memory."""
-
-
 class MeshProblem(Problem):
     """A problem on a mesh.
 
@@ -155,7 +151,6 @@ def problem(arguments: Namespace) -> MeshProblem:
     """
     from pdekit import fem
     from pdekit.core.errors import ConfigError, did_you_mean
-    from pdekit.domain import Boundary
 
     equation = EQUATIONS[arguments.family]
     mesh, carry = _mesh(arguments)
@@ -168,8 +163,6 @@ def problem(arguments: Namespace) -> MeshProblem:
             raise ConfigError(f"--boundary.{name} periodic: only the sides of a grid can be.")
         boundary, texts[name] = condition(name, words, equation.forms, mesh.dim)
         boundaries.append(boundary)
-    if "all" not in texts and arguments.family == "elasticity":
-        boundaries.append(Boundary("all", "neumann", 0.0))
     element = getattr(fem, arguments.element)() if arguments.element else None
     values = _Values(arguments, mesh, carry)
     family, inputs = BUILDERS[arguments.family](mesh, tuple(boundaries), element, values)
@@ -204,9 +197,10 @@ def _mesh(arguments: Namespace) -> tuple[Any, Callable[[Any], Any]]:
         raise ConfigError(f"--element {arguments.element}: the mesh has {mesh.cell_kind.plural}; expected {fitting}.")
     if arguments.refine == 0:
         return mesh, lambda values: values
-    if (count := mesh.n_cells * 2 ** (mesh.dim * arguments.refine)) > MOST_CELLS:
-        raise ConfigError(f"--refine {arguments.refine} would make {count:,} cells; expected at most {MOST_CELLS:,}.")
-    fine, prolongation = mesh.refine(arguments.refine)
+    try:
+        fine, prolongation = mesh.refine(arguments.refine)
+    except InputError as error:
+        raise ConfigError(f"--refine: {error}") from error
 
     def carry(values: Any) -> Any:
         import torch
@@ -317,11 +311,12 @@ def _poisson(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Mad
 
 
 def _darcy(mesh: Any, boundaries: tuple, element: Any, values: _Values) -> Made:
+    from pdekit.core.expressions import Expression
     from pdekit.families import Darcy
     from pdekit.fields import Constant
 
     a, source = values.material("coefficient", at_cells=True), values.field("source", 0.0)
-    if callable(a):
+    if isinstance(a, Expression):
         family = Darcy(mesh, a, Constant(0.0), boundaries, element=element)
         return family, family.inputs_from(source=source)
     at = "nodes" if len(a) == mesh.n_nodes else "cells"

@@ -35,8 +35,11 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     Example:
         >>> did_you_mean("Dracy", ["Darcy", "Poisson"])
         'Did you mean Darcy? Known: Darcy, Poisson.'
+        >>> did_you_mean("amg", ["AMG", "CG"])
+        'Did you mean AMG? Known: AMG, CG.'
     """
     names = sorted(known)
-    close = get_close_matches(given, names, n=1)
-    question = f"Did you mean {close[0]}? " if close else ""
+    spelled = {name.lower(): name for name in names} | {name: name for name in names}
+    close = get_close_matches(given, spelled, n=1) or get_close_matches(given.lower(), spelled, n=1)
+    question = f"Did you mean {spelled[close[0]]}? " if close else ""
     return f"{question}Known: {', '.join(names)}."

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_shape
 from pdekit.core.errors import InputError
-from pdekit.domain import AXES, Grid, Mesh
+from pdekit.domain import AXES, Grid, Mesh, RandomShape, Shape
 from pdekit.plot.meshes import mesh_panels
 from pdekit.plot.panels import Limits, Panel, colour_bar, finite_limits, plot_panels, titled
 
@@ -91,7 +91,7 @@ class GridPanel(Panel):
 
 def plot_fields(
     fields: Mapping[str, Num[Tensor, "*shape"]],
-    domain: Grid | Mesh,
+    domain: Grid | Mesh | Shape | RandomShape,
     *,
     units: Mapping[str, str] | None = None,
     title: str | None = None,
@@ -107,7 +107,7 @@ def plot_fields(
     Args:
         fields: by name, on any device. On a grid each ``(*grid.shape)``; on a mesh ``(nodes,)`` or ``(cells,)``, or
             vectors ``(nodes, dim)`` or ``(cells, dim)``.
-        domain: where the values are.
+        domain: where the values are; a shape stands for its mesh.
         units: by field name, shown in brackets; ``"1"`` and missing names show none.
         title: above the whole figure.
         columns: panels a row; grids in three dimensions have 3.
@@ -116,7 +116,7 @@ def plot_fields(
         A matplotlib Figure; write it with :func:`save`.
 
     Raises:
-        InputError: no field, or one whose shape is not that of the domain.
+        InputError: no field, or one whose shape is not that of the domain; a random shape, which is no one mesh.
 
     Example:
         >>> from pdekit.domain import Disk, Grid
@@ -131,6 +131,12 @@ def plot_fields(
     """
     if not fields:
         raise InputError("There is no field to plot; expected at least one, by name.")
+    if isinstance(domain, RandomShape):
+        raise InputError(
+            f"The domain is {domain}, of which every sample has a mesh of its own; expected that of the sample shown: "
+            "samples.sample(i).schema.domain, beside its fields samples.sample(i)[name][0]."
+        )
+    domain = domain.mesh() if isinstance(domain, Shape) else domain
     panels = []
     for name, values in fields.items():
         unit = (units or {}).get(name, "1")

@@ -59,11 +59,13 @@ def check_balance(A: LinearOperator, b: Inexact[Tensor, "*batch n"]) -> str | No
         if not excited:
             products = (b[where] @ basis.conj()).tolist()
             excited = {_column(basis[:, j], j): value for j, value in enumerate(products)}
+        free = "The body can translate and rotate. " if any("translation" in name for name in modes) else ""
         listed = ", ".join(f"{value:.6g} with the {name}" for name, value in excited.items())
         raise InputError(
             f"b{list(where)} has the inner product {listed}, but A maps them to 0 (its null space has "
-            f"{basis.shape[1]} dimensions), so A x = b is solvable only where these products are 0; {share} Forces and "
-            "moments must balance: take the part along the null space out of b, or fix the solution on a side."
+            f"{basis.shape[1]} dimensions), so A x = b is solvable only where these products are 0; {share} {free}"
+            "Forces and moments must balance: take the part along the null space out of b, or fix the solution on a "
+            "side."
         )
     largest = f"largest imbalance {float(imbalance.max()):.1e} of its norm"
     if constants_only:

@@ -11,6 +11,9 @@ from pdekit.solvers.operators.base import LinearOperator
 
 __all__ = ["LinearSystem"]
 
+_ROUNDING = 1e-13
+"""Part of a right-hand side below which what balancing leaves of it is rounding."""
+
 
 @dataclass(frozen=True)
 class LinearSystem:
@@ -49,4 +52,7 @@ class LinearSystem:
         basis = (basis / basis[:1].abs().clamp(min=1e-3)).to(self.rhs.dtype)  # of constants: exactly 1
         weighted = basis if self.share is None else self.share.unsqueeze(-1) * basis
         parts = torch.linalg.solve(basis.mH @ weighted, (self.rhs @ basis.conj()).unsqueeze(-1))
-        return replace(self, rhs=self.rhs - (weighted @ parts).squeeze(-1))
+        rhs = self.rhs - (weighted @ parts).squeeze(-1)
+        # Of a source that is nothing but such a constant only rounding is left, which would not balance.
+        before, after = (torch.linalg.vector_norm(b, dim=-1, keepdim=True) for b in (self.rhs, rhs))
+        return replace(self, rhs=torch.where(after <= _ROUNDING * before, 0.0, rhs))

@@ -2,10 +2,12 @@
 
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from importlib import import_module
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ import yaml
 from torch import nn
 
 from pdekit.core.errors import ConfigError, PdekitError, did_you_mean
+from pdekit.core.expressions import Expression
 from pdekit.domain import Mesh
 from pdekit.train.catalogue import by_name
 
@@ -33,6 +36,7 @@ def _torch_names() -> dict[str, str]:
 
 
 TORCH = _torch_names()
+_EXPRESSION = f"{Expression.__module__}.Expression"
 SUPPLIED = ("model", "schema", "channels", "normaliser", "optimizer", "schedule")
 """Arguments of a task that the run supplies."""
 RENAMED = {"grid": "domain"}
@@ -64,10 +68,16 @@ class Names:
         """
         expected = tuple(_classes(annotation))
         bases = tuple(cls for cls in expected if not is_dataclass(cls) or inspect.isabstract(cls))
+        if Expression in expected:  # its text will do, and no text of one is a name
+            if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_][\w.]*", value):
+                value = {"class_path": _EXPRESSION, "init_args": {"text": value}}
+            if isinstance(value, Mapping) and value.get("class_path") in ("Expression", _EXPRESSION):
+                return self._instance({**value, "class_path": _EXPRESSION}, (Expression,), path)
         if isinstance(value, str):
             if bases and str not in expected and not _literal(annotation, value):
                 return self._instance({"class_path": value}, bases, path)
-            self._refuse_import(value, path)
+            if not _only_words(annotation):
+                self._refuse_import(value, path)
             return value
         if isinstance(value, Mapping):
             if "class_path" in value:
@@ -243,6 +253,17 @@ def _classes(annotation: Any) -> Iterator[type]:
     elif isinstance(annotation, type) and annotation not in NOT_NAMED:
         if annotation.__module__.partition(".")[0] not in ("jaxtyping", "builtins") or annotation is str:
             yield annotation
+
+
+def _only_words(annotation: Any) -> bool:
+    """Whether a string can only stand for itself here, or for a path, and never for something to be imported."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return True
+    if arguments := typing.get_args(annotation):
+        return typing.get_origin(annotation) in (typing.Union, types.UnionType) and all(map(_only_words, arguments))
+    return annotation in (str, int, float, bool, type(None)) or (
+        isinstance(annotation, type) and issubclass(annotation, PurePath)
+    )
 
 
 _CATCH_ALL = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

@@ -17,13 +17,13 @@ PACKAGES = ("domain", "fem", "fields", "families", "solvers", "nn", "stream", "t
 KINDS = {
     "families": ("families", "Family"),
     "fields": ("fields", "RandomField"),
-    "shapes": ("domain", "Shape"),
+    "shapes": ("domain", "Shape", "RandomShape"),
     "methods": ("solvers", "Method"),
     "preconditioners": ("solvers", "Preconditioner"),
     "models": ("nn", "Module"),
     "policies": ("stream", "Policy"),
 }
-"""What ``pdekit list`` shows: the package of each kind and the base class of its members."""
+"""What ``pdekit list`` shows: the package of each kind and the base classes of its members."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def entries(kind: str) -> tuple[Entry, ...]:
         >>> [entry.name for entry in entries("families")][:2]
         ['AdvectionDiffusion', 'Darcy']
     """
-    package, base = KINDS[kind]
+    package, *bases = KINDS[kind]
     prefix = f"pdekit.{package}."
     return tuple(
         entry
         for _, entry in sorted(by_name().items())
-        if entry.path.startswith(prefix) and base in entry.bases and _public(entry, package)
+        if entry.path.startswith(prefix) and set(bases) & set(entry.bases) and _public(entry, package)
     )
 
 

@@ -118,6 +118,7 @@ def test_list_shows_names_arguments_and_one_line(capsys):
     ("kind", "expected"),
     [
         ("shapes", "MeshFile(path,"),
+        ("shapes", "Star(amplitude=0.15"),
         ("families", "AdvectionDiffusion(domain, velocity,"),
         ("families", "components={}"),
         ("methods", "GMRES(preconditioner=None, restart=40,"),

@@ -5,7 +5,7 @@ import pytest
 
 from pdekit.cli.main import main
 from pdekit.core.expressions import Expression
-from pdekit.domain import Boundary, Interval, Mesh, Rectangle
+from pdekit.domain import Boundary, Box, Interval, Mesh, Rectangle
 from pdekit.families import Darcy
 from pdekit.fields import Constant
 from pdekit.samples.hdf5 import read_metadata
@@ -120,3 +120,37 @@ def test_a_family_with_a_formula_draws_its_source():
     samples = family.solve(family.draw([0], seed=0), rtol=1e-10)
     assert family.schema.inputs == ("source",)
     assert float(samples["solution"].max()) == pytest.approx(0.3875)
+
+
+@pytest.mark.parametrize(("shape", "weight"), [(Rectangle(cells=3), ["0", "-1"]), (Box(cells=2), ["0", "0", "-1"])])
+def test_a_body_that_nothing_holds_is_explained(shape, weight, capsys):
+    shape.mesh().write("mesh.vtu")
+    assert main(["solve", "elasticity", "--mesh", "mesh.vtu", "--source", *weight]) == 2
+    assert "The body can translate and rotate." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", ["poisson", "darcy"])
+def test_a_constant_source_between_free_sides_leaves_nothing(family, capsys):
+    """What is left of it after balancing is rounding, which must not be judged as a source."""
+    Rectangle(cells=4).mesh().write("mesh.vtu")
+    solve(family, "--mesh", "mesh.vtu", "--source", "1", "--boundary.all", "neumann", "--out", "out.vtu")
+    assert not values().any()
+    assert "nothing is left of it. Fix u somewhere" in capsys.readouterr().out
+
+
+def test_methods_are_named_as_the_command_names_them(capsys):
+    Rectangle(cells=4).mesh().write("mesh.vtu")
+    words = ["--mesh", "mesh.vtu", "--source", "1", "--method"]
+    assert main(["solve", "poisson", *words, "amg"]) == 2
+    assert "Did you mean AMG?" in capsys.readouterr().err
+    assert main(["solve", "advection-diffusion", "--velocity", "1", "0", *words, "CG"]) == 2
+    assert "those of advection-diffusion are not; expected Auto, Direct, GMRES" in capsys.readouterr().err
+
+
+def test_a_tolerance_just_out_of_reach_is_named(capsys):
+    Rectangle(cells=4).mesh().write("mesh.vtu")
+    assert main(["solve", "poisson", "--mesh", "mesh.vtu", "--source", "x*y", "--rtol", "2e-17", "--method", "CG"]) == 2
+    shown = capsys.readouterr().err
+    assert "would be met" in shown
+    rtol = shown.partition("--rtol ")[2].split()[0]
+    assert main(["solve", "poisson", "--mesh", "mesh.vtu", "--source", "x*y", "--rtol", rtol, "--method", "CG"]) == 0

@@ -11,6 +11,7 @@ import torch
 from jsonargparse import ArgumentParser
 
 from pdekit.core import InputError
+from pdekit.core.expressions import Expression
 from pdekit.domain import Annulus, Boundary, Box, Disk, Grid, Interval, LShape, Rectangle
 from pdekit.families import AdvectionDiffusion, Darcy, Elasticity, Family, Helmholtz, NonlinearDiffusion, Poisson
 from pdekit.fem import P1, P2, Q1, Q2
@@ -47,13 +48,16 @@ FAMILIES = {
     ),
     "elasticity, plane strain": lambda: Elasticity(
         Rectangle(cells=3), MEDIUM,
-        boundaries=[Boundary("left", "dirichlet"), FREE, Boundary("right", "neumann", (1.0, 0.0))],
+        boundaries=[Boundary("left", "dirichlet"), Boundary("right", "neumann", (1.0, 0.0))],
     ),
     "elasticity, rollers": lambda: Elasticity(
-        Box(cells=2), 1.0, load=Uniform(1, 2), components={"left": [0]}, boundaries=[Boundary("left", "dirichlet")]
+        Box(cells=2), 1.0, load=Uniform(1, 2), components={"left": [0]},
+        boundaries=[Boundary("left", "dirichlet", 0.5), Boundary("all", "dirichlet")],
     ),
     "nonlinear diffusion": lambda: NonlinearDiffusion(Disk(2), GaussianField(2, 3, scale=1e3), Uniform(1, 3)),
-    "elasticity, quadratic": lambda: Elasticity(Rectangle(cells=2, kind="quad"), MEDIUM, element=Q2()),
+    "elasticity, quadratic": lambda: Elasticity(
+        Rectangle(cells=2, kind="quad"), MEDIUM, 0.3, (0, -1), boundaries=[Boundary("all", "dirichlet")], element=Q2()
+    ),
 }  # fmt: skip
 
 
@@ -286,6 +290,11 @@ def test_elastic_systems_carry_rigid_body_modes():
         (lambda: Helmholtz(Disk(2), "3"), "wave_number is a str; expected a number or a random field"),
         (lambda: Elasticity(Disk(2), MEDIUM, 0.5), "poisson=0.5; expected"),
         (lambda: Elasticity(Disk(2), MEDIUM, body_force=(1, 2, 3)), "expected 2 numbers, one an axis"),
+        (lambda: Elasticity(Disk(2), MEDIUM, body_force=Constant(-5.0)), r"body_force=Constant.*expected numbers, one"),
+        (lambda: Elasticity(Disk(2), MEDIUM), "Nothing loads the body"),
+        (lambda: Darcy(Grid((9, 9)), Expression("1+x"), NOISE), "an Expression is for meshes"),
+        (lambda: Darcy(Disk(2), Expression("2+x")), "Nothing of this Darcy is random"),
+        (lambda: Helmholtz(Disk(2), 1.0, source=Expression("x")), "source is a Expression; expected a number"),
         (
             lambda: Elasticity(Disk(2), MEDIUM, boundaries=[Boundary("all", "robin", 0, 1)]),
             "'all' is robin; Elasticity",

@@ -25,7 +25,7 @@ FAMILIES = {
     "poisson": Poisson(STAR, NOISE, element=P1()),
     "darcy": FAMILY,
     "helmholtz": Helmholtz(STAR, Uniform(0.5, 1), MEDIUM, boundaries=[Boundary("boundary", "impedance")]),
-    "elasticity": Elasticity(STAR, MEDIUM),
+    "elasticity": Elasticity(STAR, MEDIUM, body_force=(0, -1), boundaries=[Boundary("all", "dirichlet")]),
     "nonlinear": NonlinearDiffusion(STAR, NOISE, Uniform(1, 2)),
 }
 

@@ -230,3 +230,10 @@ def test_samples_with_a_mesh_each():
     assert shown[0].get_clim() == shown[2].get_clim() == shown[4].get_clim()
     rows = titles(prediction_figure(samples.inputs, samples, samples, rows=2))
     assert rows[3] == rows[7] == "|error|, relative L2 0.00%"
+
+
+def test_a_shape_stands_for_its_mesh_and_a_random_one_for_none():
+    figure = plot_fields({"x": Disk(2).mesh().points[:, 0]}, Disk(2))
+    assert figure.axes[0].get_title() == "x"
+    with pytest.raises(InputError, match=r"Star\(.*every sample has a mesh of its own.*sample\(i\)"):
+        plot_fields({"x": torch.zeros(5)}, Star())

@@ -8,10 +8,13 @@ import torch
 import yaml
 
 from pdekit.core.errors import ConfigError
-from pdekit.families import Darcy
+from pdekit.core.expressions import Expression
+from pdekit.domain import Rectangle
+from pdekit.families import Darcy, Family
 from pdekit.fields import Threshold
 from pdekit.nn import FNO
 from pdekit.solvers import CG, Multigrid
+from pdekit.train.build import Names, build
 from pdekit.train.config import config_from, load_config
 from pdekit.train.yamlfile import override, parse_overrides, read_yaml, to_yaml
 
@@ -76,7 +79,7 @@ def test_quickstart_is_a_configuration():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--family", "Dracy"], "family: there is no class 'Dracy'. Did you mean Darcy? Known: AdvectionDiffusion, Darcy"),
+        (["--family", "Dracy"], "family: there is no class 'Dracy'. Did you mean Darcy? Known: AdvectionDiffusion"),
         (["--family.coefficient.hgih", "3"], "Threshold has no argument 'hgih'. Did you mean high?"),
         (["--family.coefficient", "FNO"], "family.coefficient: FNO is no RandomField. Known: Constant, GaussianField"),
         (["--family.domain.shpe", "[3,3]"], "family.domain.shpe: Grid has no argument 'shpe'. Did you mean shape?"),
@@ -204,3 +207,40 @@ def test_overrides_that_make_no_sense(words):
 def test_numbers_that_cannot_be_used_are_refused_before_anything_is_solved(words, expected):
     with pytest.raises(ConfigError, match=expected):
         tiny(*words)
+
+
+MEDIUM = {"class_path": "LogNormal", "init_args": {"field": {"class_path": "GaussianField", "init_args": {
+    "alpha": 2, "tau": 3}}}}  # fmt: skip
+
+
+def on_mesh(path="bracket.msh", coefficient=MEDIUM, value=0.0):
+    domain = {"class_path": "MeshFile", "init_args": {"path": path, "refinements": 1}}
+    parts = [{"where": "left", "kind": "dirichlet", "value": value}]
+    arguments = {"domain": domain, "coefficient": coefficient, "source": MEDIUM, "boundaries": parts}
+    names = Names().check({"class_path": "Darcy", "init_args": arguments}, Family, "family")
+    return build("family", Family, names)
+
+
+def test_the_name_of_a_mesh_file_is_no_class(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Rectangle(cells=2).mesh().write("bracket.msh")
+    family, resolved = on_mesh()
+    assert family.place.n_cells == 32
+    assert resolved["init_args"]["domain"]["init_args"]["path"] == "bracket.msh"
+    with pytest.raises(ConfigError, match=r"missing\.msh"):
+        on_mesh("missing.msh")
+    with pytest.raises(ConfigError, match="pass --allow bracket"):
+        on_mesh(value="bracket.msh")  # a function could be meant
+
+
+@pytest.mark.parametrize("formula", ["1+x**2", {"class_path": "Expression", "init_args": {"text": "1+x**2"}}])
+def test_formulas_in_files(formula, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Rectangle(cells=2).mesh().write("bracket.msh")
+    family, resolved = on_mesh(coefficient=formula, value="x+y")
+    assert family.coefficient == Expression("1+x**2")
+    assert family.boundaries[0].value == Expression("x+y")
+    again, _ = build("family", Family, Names().check(resolved, Family, "family"))
+    assert again == family
+    with pytest.raises(ConfigError, match="__import__"):
+        on_mesh(coefficient="__import__('os').system('ls')")
