@@ -8,6 +8,7 @@ from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 from pdekit.solvers.method import Prepared
+from pdekit.solvers.rounding import blurred
 from pdekit.solvers.solution import Reason, Solution, reasons_of
 
 __all__ = ["confirmed"]
@@ -128,7 +129,7 @@ def _attempt(prepared: Prepared, b: Tensor, x0: Tensor | None, goal: _Goal) -> _
     x, residual = _without(goal.basis, outcome.x), outcome.residual
     if residual is None or goal.basis is not None:
         residual = torch.linalg.vector_norm(b - A.matvec(x), dim=-1)
-    residual = residual / goal.scale
+    residual = blurred(A, x / goal.scale.unsqueeze(-1), residual / goal.scale, goal.tolerance)
     history = outcome.history
     if history is None:
         start = b if x0 is None else b - A.matvec(x0)

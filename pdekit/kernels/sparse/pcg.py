@@ -95,9 +95,11 @@ def conjugate_gradients(
         square += b[i] * b[i]
     wanted = max(rtol * np.sqrt(square), atol)
     for i in range(n):
-        total = b[i]
+        total = 0.0
         for k in range(first[i], first[i + 1]):
-            total -= entries[k] * x[columns[k]]
+            total += entries[k] * x[columns[k]]
+        # b comes last: added first, it is lost among products far larger than it.
+        total = b[i] - total
         r[i] = total
         p[i] = 0.0
         start += total * total
@@ -145,8 +147,9 @@ def conjugate_gradients(
         history[iterations] = norm
     square = 0.0
     for i in range(n):
-        total = b[i]
+        total = 0.0
         for k in range(first[i], first[i + 1]):
-            total -= entries[k] * x[columns[k]]
+            total += entries[k] * x[columns[k]]
+        total = b[i] - total
         square += total * total
     return reason, iterations, np.sqrt(square)
