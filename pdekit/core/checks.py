@@ -1,6 +1,8 @@
 """Argument checks whose messages name the culprit and its index."""
 
 from collections.abc import Callable
+from math import inf
+from numbers import Real
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 
-__all__ = ["as_numbers", "as_real", "check_finite", "check_positive", "check_shape", "first_index"]
+__all__ = ["as_numbers", "as_real", "check_finite", "check_positive", "check_shape", "check_tolerances", "first_index"]
 
 
 def first_index(mask: Shaped[Tensor, "..."]) -> tuple[int, ...]:
@@ -125,6 +127,25 @@ def check_shape(name: str, values: Shaped[Tensor, "..."], expected: tuple[int, .
 
 def _brackets(index: tuple[int, ...]) -> str:
     return str(list(index)) if index else ""
+
+
+def check_tolerances(rtol: Any, atol: Any) -> None:
+    """Refuse what is no pair of tolerances.
+
+    Args:
+        rtol: relative, below 1: with 1, 0 would pass for a solution.
+        atol: absolute.
+
+    Raises:
+        InputError: no numbers, negative ones, both 0, or a relative one of 1 or more.
+    """
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise InputError(f"{name}={value!r}; expected a number such as 1e-8.")
+    if not (0 <= rtol < inf and 0 <= atol < inf and rtol + atol > 0):
+        raise InputError(f"rtol={rtol!r}, atol={atol!r}; expected finite numbers of at least 0, one of them greater.")
+    if rtol >= 1:
+        raise InputError(f"rtol={rtol!r}; expected a number below 1: with this, x = 0 would count as a solution.")
 
 
 def _all_between(values: Tensor, low: float, high: float) -> bool:

@@ -93,6 +93,7 @@ def solve(
     arrays = network(faces, sink)
     rhs = flat(b)
     x = np.zeros_like(rhs) if x0 is None else flat(x0).copy()
+    max_iterations = min(max_iterations, max(100_000, 10 * rhs.shape[1]))  # the history has room for all of them
     history = np.full((batch, max_iterations + 1), np.nan)
     iterations, reason = np.zeros(batch, dtype=np.int64), np.zeros(batch, dtype=np.int64)
     residual, seconds = np.zeros(batch), np.zeros((batch, 2))

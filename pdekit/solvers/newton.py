@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,11 @@ from jaxtyping import Bool, Inexact, Int, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pdekit.core.checks import as_numbers, check_finite
+from pdekit.core.checks import as_numbers, check_finite, check_tolerances
 from pdekit.core.errors import InputError
 from pdekit.solvers.auto import Auto
 from pdekit.solvers.confirm import confirmed
+from pdekit.solvers.krylov.base import check_limit
 from pdekit.solvers.method import Method
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, precise
@@ -93,8 +93,8 @@ def newton(
         The solution and how it was reached; ``x`` is of the kind of ``x0``.
 
     Raises:
-        InputError: a residual that is not finite at x0 (with its index) or of another shape, a Jacobian that is not
-            finite or of another size.
+        InputError: a residual that is not finite at x0 (with its index), no tensor, of another shape, or without a
+            Jacobian; a Jacobian that is not finite or of another size.
         NotConverged: a system missed its tolerance and ``throw`` is set; it carries the solution.
 
     Example:
@@ -105,9 +105,13 @@ def newton(
     Source:
         Eisenstat, Walker, "Choosing the forcing terms in an inexact Newton method", SIAM J. Sci. Comput. 17, 1996.
     """
-    _check(rtol, atol, max_steps)
+    check_tolerances(rtol, atol)
+    check_limit("newton", "max_steps", max_steps)
+    _check_kinds(residual, jacobian, method)
     began = time.perf_counter()
     start = precise(as_numbers("x0", x0)).detach()
+    if start.ndim == 0:
+        raise InputError("x0 is a single number; expected (*batch, n), such as one of shape (1,).")
     check_finite("x0", start)
     if jacobian is None:
         if start.is_complex() or start.shape[-1] > _DENSE:
@@ -129,11 +133,27 @@ def newton(
     return solution
 
 
-def _check(rtol: float, atol: float, max_steps: int) -> None:
-    if not (0 <= rtol < inf and 0 <= atol < inf and rtol + atol > 0):
-        raise InputError(f"rtol={rtol!r}, atol={atol!r}; expected finite numbers of at least 0, one of them greater.")
-    if max_steps < 1:
-        raise InputError(f"max_steps={max_steps}; expected at least 1.")
+def _check_kinds(residual: Any, jacobian: Any, method: Any) -> None:
+    if not callable(residual):
+        raise InputError(f"residual is a {type(residual).__name__}; expected a function from u to F(u).")
+    if jacobian is not None and not callable(jacobian):
+        raise InputError(
+            f"jacobian is a {type(jacobian).__name__}; expected a function from u to the matrix dF/du, as in "
+            "jacobian=lambda u: A."
+        )
+    if not isinstance(method, Method):
+        given = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
+        raise InputError(f"method is {given}; expected an object such as Auto(), Direct() or CG(Jacobi()).")
+
+
+def _value(residual: Residual, u: Tensor) -> Tensor:
+    """F(u), of a copy of u that the function may write to."""
+    F = residual(u.clone())
+    if not isinstance(F, Tensor):
+        raise InputError(f"residual returned a {type(F).__name__}; expected a tensor made from u, of its shape.")
+    if F.shape != u.shape:
+        raise InputError(f"residual returned the shape {tuple(F.shape)} for u of {tuple(u.shape)}; expected equal.")
+    return precise(F)
 
 
 def _by_autograd(residual: Residual) -> Jacobian:
@@ -142,8 +162,16 @@ def _by_autograd(residual: Residual) -> Jacobian:
     def jacobian(u: Tensor) -> DenseMatrix:
         with torch.enable_grad():
             leaf = u.detach().requires_grad_()
-            F = residual(leaf)
-            rows = [torch.autograd.grad(F[..., i].sum(), leaf, retain_graph=True)[0] for i in range(u.shape[-1])]
+            F = _value(residual, leaf)
+            if not F.requires_grad and u.numel():
+                raise InputError(
+                    "residual does not depend on u by torch operations: it is constant, detached, or went through "
+                    "NumPy, so that there is no automatic Jacobian. Pass jacobian: from u to the matrix dF/du."
+                )
+            rows = [
+                torch.autograd.grad(F[..., i].sum(), leaf, retain_graph=True, materialize_grads=True)[0]
+                for i in range(u.shape[-1])
+            ]
         return DenseMatrix(torch.stack(rows, dim=-2))
 
     return jacobian
@@ -170,16 +198,15 @@ class _Search:
         self.history = [self.norm]
         self.steps = torch.zeros_like(self.norm, dtype=torch.int64)
         self.linear = torch.zeros_like(self.steps)
-        self.reason = torch.full_like(self.steps, Reason.CONVERGED.code)
+        # Entries whose squares overflow have no norm, and nothing could be compared with it.
+        lost = ~torch.isfinite(self.norm)
+        self.reason = torch.where(lost, Reason.NOT_FINITE.code, torch.full_like(self.steps, Reason.CONVERGED.code))
         self.forcing = torch.full_like(self.norm, _LOOSEST)
         self.setup_seconds, self.name = 0.0, "no step"
 
     @torch.no_grad()
     def _evaluate(self, u: Tensor) -> Tensor:
-        F = torch.as_tensor(self.residual(u))
-        if F.shape != u.shape:
-            raise InputError(f"residual returned the shape {tuple(F.shape)} for u of {tuple(u.shape)}; expected equal.")
-        return precise(F)
+        return _value(self.residual, u)
 
     @torch.no_grad()
     def advance(self, rtol: float, atol: float) -> bool:
@@ -264,7 +291,7 @@ def _attached(x: Any, residual: Residual, jacobian: Jacobian, method: Method, rt
     """The solution as a function of what the residual depends on."""
     if not torch.is_grad_enabled():
         return x
-    F = residual(x)
+    F = _value(residual, x)
     if not F.requires_grad:
         return x
     with torch.no_grad():

@@ -2,14 +2,13 @@
 
 import time
 from dataclasses import replace
-from math import inf
 
 import numpy as np
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
-from pdekit.core.checks import check_finite, first_index
+from pdekit.core.checks import check_finite, check_tolerances, first_index
 from pdekit.core.errors import InputError
 from pdekit.solvers.auto import Auto
 from pdekit.solvers.implicit import solve_differentiably
@@ -58,7 +57,7 @@ def solve(
         A: an operator, a SciPy sparse matrix, or dense matrices ``(*batch, n, n)`` (torch or NumPy), real or complex.
         b: ``(*batch, n)``, torch or NumPy, real or complex; its batch broadcasts with that of ``A``.
         method: how to solve; or what ``method.prepare(A)`` returned, to factor one matrix only once.
-        rtol: tolerance relative to ``||b||``.
+        rtol: tolerance relative to ``||b||``, below 1.
         atol: absolute tolerance.
         x0: first guess.
         throw: raise if any system misses its tolerance, rather than only report it.
@@ -77,7 +76,7 @@ def solve(
         >>> solve(A, np.ones(3)).x
         array([1.5, 2. , 1.5])
     """
-    _check_tolerances(rtol, atol)
+    check_tolerances(rtol, atol)
     if not isinstance(method, Method | Prepared):
         given = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
         raise InputError(f"method is {given}; expected an object such as Auto(), Direct() or CG(Jacobi()).")
@@ -116,15 +115,6 @@ def solve(
     if throw and not bool(solution.converged.all()):
         raise NotConverged(solution)
     return solution
-
-
-def _check_tolerances(rtol: float, atol: float) -> None:
-    try:
-        sound = 0 <= rtol < inf and 0 <= atol < inf and rtol + atol > 0
-    except TypeError:
-        sound = False
-    if not sound:
-        raise InputError(f"rtol={rtol!r}, atol={atol!r}; expected finite numbers of at least 0, one of them greater.")
 
 
 def _check_entries(A: LinearOperator) -> None:

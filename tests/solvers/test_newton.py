@@ -190,3 +190,41 @@ def test_bad_input(given, message):
     options = {"residual": lambda u: u - 1, "x0": np.zeros(2), **given}
     with pytest.raises(InputError, match=message):
         newton(options.pop("residual"), options.pop("x0"), options.pop("jacobian", None), **options)
+
+
+ONES = np.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("residual", "given", "said"),
+    [
+        (lambda u: None, {}, "residual returned a NoneType; expected a tensor"),
+        (lambda u: np.sin(u.detach().numpy()), {}, "residual returned a ndarray; expected a tensor"),
+        (lambda u: u.sum(), {}, r"residual returned the shape \(\) for u of \(3,\)"),
+        (lambda u: (u - 1.5).detach(), {}, "residual does not depend on u by torch operations"),
+        (lambda u: torch.ones(3), {}, "residual does not depend on u by torch operations"),
+        (None, {}, "residual is a NoneType; expected a function"),
+        (lambda u: u, {"x0": torch.tensor(1.0)}, "x0 is a single number"),
+        (lambda u: u, {"jacobian": torch.eye(3)}, "jacobian is a Tensor; expected a function"),
+        (lambda u: u, {"method": "CG"}, "method is 'CG'; expected an object"),
+        (lambda u: u, {"method": CG}, "method is the class CG; expected an object"),
+        (lambda u: u, {"rtol": "1e-8"}, "rtol='1e-8'; expected a number"),
+        (lambda u: u, {"rtol": 2.0}, "rtol=2.0; expected a number below 1"),
+        (lambda u: u, {"max_steps": 2.5}, "newton has max_steps=2.5; expected a whole number"),
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_named(residual, given, said):
+    with pytest.raises(InputError, match=said):
+        newton(residual, **{"x0": ONES, **given})
+
+
+def test_a_residual_may_write_to_what_it_is_given():
+    solution = newton(lambda u: u.sub_(2.0).mul_(3.0), ONES)
+    assert np.abs(solution.x - 2).max() < 1e-12
+
+
+def test_a_residual_too_large_for_a_norm_says_so():
+    start = torch.tensor([[100.0], [1.0]], dtype=torch.float64)
+    solution = newton(lambda u: torch.exp(u) - torch.tensor([[1e300], [1.0]], dtype=torch.float64), start, throw=False)
+    assert solution.reason.tolist() == [Reason.NOT_FINITE, Reason.CONVERGED]
+    assert float(solution.x[1]) == pytest.approx(0.0, abs=1e-7)

@@ -11,6 +11,7 @@ import torch
 from solvers.diffusion_problems import EVERY_KIND, problem
 
 from pdekit.core import InputError
+from pdekit.core.checks import check_tolerances
 from pdekit.domain import Grid
 from pdekit.solvers import (
     CG,
@@ -318,3 +319,23 @@ def test_a_right_hand_side_whose_squares_vanish_is_refused(method):
 def test_arguments_of_the_wrong_kind_are_named(given, message):
     with pytest.raises(InputError, match=message):
         solve(**{"A": np.eye(2), "b": np.ones(2), **given})
+
+
+@pytest.mark.parametrize(
+    ("tolerances", "said"),
+    [
+        ({"rtol": 1.0}, "rtol=1.0; expected a number below 1"),
+        ({"rtol": 5.0, "atol": 1e-3}, "expected a number below 1"),
+    ],
+)
+def test_tolerances_that_0_would_meet_are_refused(tolerances, said):
+    with pytest.raises(InputError, match=said):
+        solve(np.eye(2), np.ones(2), **tolerances)
+
+
+@pytest.mark.parametrize("value", [True, "1e-8", None, torch.tensor(1e-8), np.array([1e-8])])
+def test_tolerances_are_numbers(value):
+    with pytest.raises(InputError, match=r"rtol=.*; expected a number such as 1e-8"):
+        check_tolerances(value, 0.0)
+    with pytest.raises(InputError, match="atol="):
+        check_tolerances(1e-8, value)

@@ -1,6 +1,8 @@
 """What the Krylov methods share: the recipe bound to a matrix, and what of it the adjoint system uses."""
 
 from collections.abc import Callable
+from numbers import Integral
+from typing import Any
 
 import torch
 from jaxtyping import Inexact
@@ -11,20 +13,40 @@ from pdekit.solvers.method import Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
 
-__all__ = ["Iteration", "PreparedKrylov", "check_limit"]
+__all__ = ["Iteration", "PreparedKrylov", "check_limit", "check_preconditioner"]
 
 Iteration = Callable[..., Outcome]
 """Called with (A, preconditioner, b, x0, wanted, check_every=..., name=...)."""
 
 
 def check_limit(method: str, name: str, value: int) -> None:
-    """Refuse limits below 1.
+    """Refuse limits that are no whole numbers of at least 1.
 
     Raises:
         InputError: names the method, the limit and its value.
     """
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise InputError(f"{method} has {name}={value!r}; expected a whole number.")
     if value < 1:
         raise InputError(f"{method} has {name}={value}; expected at least 1.")
+
+
+def check_preconditioner(method: str, given: Any) -> None:
+    """Refuse what is neither a preconditioner nor None.
+
+    Raises:
+        InputError: names the method and what it was given.
+    """
+    if given is None or isinstance(given, Preconditioner):
+        return
+    if isinstance(given, type) and issubclass(given, Preconditioner):
+        raise InputError(
+            f"{method} has the class {given.__name__} as preconditioner; expected an object, as in "
+            f"{method}({given.__name__}())."
+        )
+    raise InputError(
+        f"{method} has preconditioner={given!r}; expected None or an object such as Jacobi(), SSOR() or AMG()."
+    )
 
 
 class PreparedKrylov(Prepared):

@@ -8,7 +8,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_limit
+from pdekit.solvers.krylov.base import PreparedKrylov, check_limit, check_preconditioner
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -40,6 +40,7 @@ class BiCGStab(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
+        check_preconditioner("BiCGStab", self.preconditioner)
         check_limit("BiCGStab", "max_iterations", self.max_iterations)
         if self.preconditioner is not None and not self.preconditioner.linear:
             raise InputError(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_limit
+from pdekit.solvers.krylov.base import PreparedKrylov, check_limit, check_preconditioner
 from pdekit.solvers.krylov.directions import Directions, ShortRecurrence
 from pdekit.solvers.krylov.fused import FusedCG, fits
 from pdekit.solvers.krylov.sparse_cg import SparseCG
@@ -36,7 +36,7 @@ class CG(Method):
 
     Args:
         preconditioner: None means :class:`Jacobi`, or none where the operator does not know its diagonal.
-        max_iterations: per system.
+        max_iterations: per system; of the compiled kernel never more than 100,000 or ten times the unknowns.
 
     Example:
         >>> from pdekit.solvers import solve
@@ -51,6 +51,7 @@ class CG(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
+        check_preconditioner("CG", self.preconditioner)
         check_limit("CG", "max_iterations", self.max_iterations)
         given = self.preconditioner
         if given is not None and not (given.linear and given.symmetric):

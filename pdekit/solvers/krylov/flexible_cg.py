@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
-from pdekit.solvers.krylov.base import PreparedKrylov, check_limit
+from pdekit.solvers.krylov.base import PreparedKrylov, check_limit, check_preconditioner
 from pdekit.solvers.krylov.cg import check_hermitian, conjugate_gradients, default_preconditioner
 from pdekit.solvers.krylov.directions import OrthogonalDirections
 from pdekit.solvers.method import Method, Prepared
@@ -41,6 +41,7 @@ class FlexibleCG(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
+        check_preconditioner("FlexibleCG", self.preconditioner)
         check_limit("FlexibleCG", "memory", self.memory)
         check_limit("FlexibleCG", "max_iterations", self.max_iterations)
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.solvers.krylov.arnoldi import Arnoldi
-from pdekit.solvers.krylov.base import PreparedKrylov, check_limit
+from pdekit.solvers.krylov.base import PreparedKrylov, check_limit, check_preconditioner
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -48,6 +48,7 @@ class GMRES(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
+        check_preconditioner("GMRES", self.preconditioner)
         check_limit("GMRES", "restart", self.restart)
         check_limit("GMRES", "max_iterations", self.max_iterations)
 
@@ -108,7 +109,7 @@ def generalised_minimal_residuals(
     while step < max_iterations:
         if check_every is not None and not bool(active.any()):
             break
-        size = min(restart, max_iterations - step)
+        size = min(restart, max_iterations - step, max(b.shape[-1], 1))
         arnoldi = Arnoldi(torch.where(active.unsqueeze(-1), r, 0.0), torch.where(active, norm, 0.0), size)
         images: list[Tensor] = []
         taken = torch.zeros_like(iterations)

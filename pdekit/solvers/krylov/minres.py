@@ -8,7 +8,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_limit
+from pdekit.solvers.krylov.base import PreparedKrylov, check_limit, check_preconditioner
 from pdekit.solvers.krylov.cg import check_hermitian
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
@@ -42,6 +42,7 @@ class MINRES(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
+        check_preconditioner("MINRES", self.preconditioner)
         check_limit("MINRES", "max_iterations", self.max_iterations)
         given = self.preconditioner
         if given is not None and not (given.linear and given.symmetric):

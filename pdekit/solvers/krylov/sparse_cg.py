@@ -47,7 +47,9 @@ class SparseCG(Prepared):
 
     def __init__(self, operator: CSR, preconditioner: LinearOperator | None, max_iterations: int):
         super().__init__(operator)
-        self.matrices, self.preconditioner, self.max_iterations = operator, preconditioner, max_iterations
+        self.matrices, self.preconditioner = operator, preconditioner
+        # Room is kept for the history of every step; beyond this many nothing is gained any more.
+        self.max_iterations = min(max_iterations, max(_LONGEST, 10 * operator.shape[0]))
         self.hierarchy: Any = preconditioner if is_hierarchy(preconditioner) else None
         self.name = f"CG, {preconditioner.name if preconditioner else 'no'} preconditioner"
 
@@ -63,7 +65,8 @@ class SparseCG(Prepared):
         owner = torch.arange(len(entries)).reshape(A.batch_shape).expand(batch).reshape(-1).tolist()
         rhs = b.detach().reshape(count, n).contiguous().numpy()
         x = np.zeros_like(rhs) if x0 is None else x0.detach().reshape(count, n).contiguous().numpy().copy()
-        history = np.full((count, self.max_iterations + 1), np.nan)
+        # Not filled: memory is taken only for the steps that are made.
+        history = np.empty((count, self.max_iterations + 1))
         codes, iterations = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
         residual, seconds = np.zeros(count), np.zeros((count, 2))
 
@@ -97,12 +100,14 @@ class SparseCG(Prepared):
         for_each_sample(one, count, torch.get_num_threads() if count * len(indices) > 10_000 else 1)
         wall = time.perf_counter() - clock
         steps = int(iterations.max(initial=0)) + 1
+        history = history[:, :steps]
+        history[np.arange(steps) > iterations[:, None]] = np.nan
         reasons = np.array([reason.code for reason in _REASONS])
         return Outcome(
             torch.from_numpy(x).reshape(b.shape),
             torch.from_numpy(iterations).reshape(batch),
             torch.from_numpy(reasons[codes]).reshape(batch),
-            torch.from_numpy(np.ascontiguousarray(history[:, :steps].T)).reshape(steps, *batch),
+            torch.from_numpy(np.ascontiguousarray(history.T)).reshape(steps, *batch),
             torch.from_numpy(residual).reshape(batch),
             self.name + (f", set up anew for {int(rebuilt.sum())} slow systems" if rebuilt.any() else ""),
             wall * float(seconds[:, 0].sum() / max(seconds[:, 1].sum(), 1e-300)),
@@ -151,5 +156,8 @@ class SparseCG(Prepared):
 
 _REASONS = (Reason.CONVERGED, Reason.MAX_ITERATIONS, Reason.NOT_DEFINITE, Reason.NOT_FINITE)
 """In the order of the kernel's codes."""
+
+_LONGEST = 100_000
+"""Steps that CG may take where neither that many nor ten times the unknowns are asked for."""
 
 _PATIENCE = 1.3
