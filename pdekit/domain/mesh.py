@@ -16,10 +16,12 @@ from pdekit.core.errors import InputError, did_you_mean
 from pdekit.domain.mesh_checks import (
     as_numbers,
     check_cells,
+    check_distinct,
     check_facets,
     check_nodes,
     check_orientation,
     kind_of,
+    node_table,
 )
 from pdekit.domain.mesh_names import check_names, facets_where
 from pdekit.domain.mesh_volumes import cell_volumes, nodal_weights
@@ -83,19 +85,20 @@ class Mesh:
     ):
         x, c = as_numbers(points, np.float64, "points"), as_numbers(cells, np.int64, "cells")
         kind = kind_of(x, c) if kind is None else kind
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise InputError(f"Mesh kind {kind!r} is unknown. {did_you_mean(str(kind), KINDS)}")
         check_nodes(x, c, KINDS[kind])
         check_orientation(x, c, KINDS[kind])
         check_cells(x, c, allow_duplicates=allow_duplicates)
+        check_distinct(c, len(x))
         # Into __dict__: plain assignment is what a user is kept from.
         self.__dict__.update(
             points=torch.from_numpy(x), cells=torch.from_numpy(c), kind=kind, allow_duplicates=allow_duplicates
         )
-        self._name(boundaries or {}, regions or {})
+        self._name({} if boundaries is None else boundaries, {} if regions is None else regions)
 
     def _name(self, boundaries: Numbers, regions: Numbers) -> None:
-        count = len(self._facets.nodes) if boundaries else 0
+        count = len(self._facets.nodes) if len(boundaries) else 0
         self.__dict__["boundaries"] = check_names("boundary", boundaries, count, "facet")
         self.__dict__["regions"] = check_names("region", regions, self.n_cells, "cell")
 
@@ -190,7 +193,7 @@ class Mesh:
         """
         if name == "all":
             return self._boundary_facets
-        if name not in self.boundaries:
+        if not isinstance(name, str) or name not in self.boundaries:
             names = [*self.boundaries, "all"]
             raise InputError(f"The mesh has no boundary {name!r}. {did_you_mean(str(name), names)}")
         return self.boundaries[name]
@@ -201,7 +204,7 @@ class Mesh:
         Raises:
             InputError: an unknown name; the message lists the names.
         """
-        if name not in self.regions:
+        if not isinstance(name, str) or name not in self.regions:
             known = did_you_mean(str(name), self.regions) if self.regions else "It has none."
             raise InputError(f"The mesh has no region {name!r}. {known}")
         return self.regions[name]
@@ -295,7 +298,7 @@ class Mesh:
         Raises:
             InputError: nodes that are no facet of the mesh.
         """
-        array = np.asarray(nodes, dtype=np.int64)
+        array = node_table(nodes, self._facets, "facet")
         return torch.from_numpy(find_entities(self._facets, array, self.n_nodes, "facet"))
 
     def find_edges(self, nodes: npt.ArrayLike | Tensor) -> Int64[Tensor, " m"]:
@@ -304,7 +307,7 @@ class Mesh:
         Raises:
             InputError: nodes that are no edge of the mesh.
         """
-        array = np.asarray(nodes, dtype=np.int64)
+        array = node_table(nodes, self._edges, "edge")
         return torch.from_numpy(find_entities(self._edges, array, self.n_nodes, "edge"))
 
     def refine(self, times: int = 1) -> "tuple[Mesh, scipy.sparse.csr_array]":
@@ -318,7 +321,7 @@ class Mesh:
             values of P1 or Q1 functions of this mesh at the fine nodes.
 
         Raises:
-            InputError: a negative number of times.
+            InputError: no number of times, a negative one, or one that would make more than 50 million cells.
         """
         from pdekit.domain.refinement import refine
 
@@ -369,7 +372,8 @@ class Mesh:
     ) -> None:
         """Write the mesh, and values at its nodes or cells, in the format of the extension.
 
-        VTU (for ParaView), VTK, XDMF and MSH keep the names of boundaries and regions. Facets with a name are written
+        VTU (for ParaView), VTK, XDMF and MSH (for Gmsh) are written, which keep the names of boundaries and regions;
+        other formats are only read. Facets with a name are written
         as cells of their own, where ``boundary:name`` is 1. PVD is the index of a time series for ParaView.
 
         Args:
@@ -378,7 +382,7 @@ class Mesh:
             times: for PVD, whose VTU files, one a time, go into a folder of its name.
 
         Raises:
-            InputError: an unknown extension, or values of another shape.
+            InputError: another extension, values of another shape, names that the format cannot hold.
 
         Example:
             >>> mesh = pk.domain.Disk(refinements=2).mesh()

@@ -5,11 +5,12 @@ import numpy.typing as npt
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.domain.topology import KINDS, CellKind, Entities
+from pdekit.domain.topology import KINDS, CellKind, Entities, entity_keys
 
 __all__ = [
     "as_numbers",
     "check_cells",
+    "check_distinct",
     "check_facets",
     "check_nodes",
     "check_orientation",
@@ -19,6 +20,7 @@ __all__ = [
     "inverted_cells",
     "kind_of",
     "listing",
+    "node_table",
     "orphaned_nodes",
 ]
 
@@ -154,6 +156,16 @@ def inverted_cells(points: FloatArray, cells: IntArray, kind: CellKind) -> tuple
     return np.flatnonzero(turned), np.flatnonzero(folded), np.flatnonzero(flat)
 
 
+def node_table(nodes: npt.ArrayLike | Tensor, entities: Entities, what: str) -> IntArray:
+    """Node numbers ``(m, k)`` of facets or edges; refuses other shapes and what is no integer."""
+    array, width = as_numbers(nodes, np.int64, f"nodes of {what}s"), entities.nodes.shape[1]
+    if array.size == 0:
+        return array.reshape(0, width)
+    if array.ndim != 2 or array.shape[1] != width:
+        raise InputError(f"The nodes of {what}s have the shape {array.shape}; expected (m, {width}).")
+    return array
+
+
 def check_orientation(points: FloatArray, cells: IntArray, kind: CellKind) -> None:
     """Refuse cells that are degenerate, folded or inverted."""
     turned, folded, flat = inverted_cells(points, cells, kind)
@@ -231,6 +243,21 @@ def check_cells(points: FloatArray, cells: IntArray, *, allow_duplicates: bool) 
             f"{points[i].tolist()}: the mesh is torn there. Mesh.read(..., merge_duplicates=True) joins them when a "
             "file is read; a crack that is meant to be open needs allow_duplicates=True."
         )
+
+
+def check_distinct(cells: IntArray, n_nodes: int) -> None:
+    """Refuse cells with the same nodes, in whatever order."""
+    keys = entity_keys(cells, n_nodes)
+    ordered = np.sort(keys)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return
+    order = np.argsort(keys, kind="stable")
+    twice = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    i, j = order[twice[0]], order[twice[0] + 1]
+    raise InputError(
+        f"{len(twice)} cell{'s' * (len(twice) > 1)} given twice, the first as cells {i} and {j} with the nodes "
+        f"{cells[j].tolist()}; expected distinct cells, as what lies on them would be counted twice."
+    )
 
 
 def check_facets(facets: Entities, cells: IntArray, kind: CellKind) -> None:

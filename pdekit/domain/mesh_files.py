@@ -28,6 +28,9 @@ __all__ = ["read_mesh", "write_mesh", "write_series"]
 
 _GEOMETRY = {".geo", ".step", ".stp", ".iges", ".igs", ".brep"}
 _XML = {".vtu", ".xdmf", ".xmf", ".xml"}
+_WRITTEN = (".vtu", ".vtk", ".xdmf", ".xmf", ".msh")
+"""Formats whose files keep all names, which is tested."""
+_UNFIT = {".vtu": '<&"', ".msh": '"$'}
 # Integer cell data by which formats number boundaries and regions; Gmsh's have names in the field data.
 _TAGS = ("gmsh:physical", "medit:ref", "su2:tag", "nastran:ref", "cell_tags", "avsucd:material")
 
@@ -42,7 +45,7 @@ def read_mesh(
     unnamed: bool = False,
 ) -> Mesh:
     """See :meth:`Mesh.read`."""
-    path = Path(path)
+    path = as_path(path)
     _check_path(path)
     repairs = Repairs(drop_orphans, merge_duplicates, reorient, straighten, unnamed)
     try:
@@ -51,6 +54,20 @@ def read_mesh(
     except InputError as error:
         message = str(error).rstrip(".")
         raise InputError(f"The mesh file {path.name} cannot be used: {message} (numbers count from 0).") from None
+
+
+def as_path(path: Any) -> Path:
+    """A path, from a word or a path."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"The path is a {type(path).__name__}; expected the name of a file, such as 'part.msh'.")
+    return Path(path)
+
+
+def _check_field_name(name: Any) -> None:
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise InputError(f"A field is named {name!r}; expected a word without line ends and control characters.")
+    if name.partition(":")[0] in ("boundary", "region") and ":" in name:
+        raise InputError(f"A field is named {name!r}; names that begin with boundary: and region: are those of parts.")
 
 
 def _check_path(path: Path) -> None:
@@ -157,13 +174,14 @@ def _sets_of_tags(found: meshio.Mesh, lengths: list[int]) -> list[NamedCells]:
 
 def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, Any]) -> None:
     """See :meth:`Mesh.write`."""
-    path = Path(path)
+    path = as_path(path)
     suffix = path.suffix.lower()
     if suffix == ".pvd":
         raise InputError(f"{path.name} is an index of times; expected times=, or the extension .vtu for one time.")
     if suffix not in meshio.extension_to_filetypes or suffix in (".gz", ""):
         known = did_you_mean(suffix, meshio.extension_to_filetypes)
         raise InputError(f"{path.name} has the extension {suffix!r}, which names no mesh format. {known}")
+    _check_format(mesh, path, fields)
     at_nodes, at_cells = _sorted_fields(mesh, fields)
     # Written beside and moved, so that a reader never meets half a file.
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -183,7 +201,25 @@ def write_mesh(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, An
         complaint = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} could not be written: {complaint[:200]}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _check_format(mesh: Mesh, path: Path, fields: Mapping[str, Any]) -> None:
+    """Refuse formats and names that would not be read back as they are written."""
+    suffix = path.suffix.lower()
+    if suffix not in _WRITTEN or (suffix in (".xdmf", ".xmf") and mesh.kind == "line" and mesh.boundaries):
+        raise InputError(
+            f"{path.name}: a mesh of {mesh.cell_kind.plural} with names is not kept whole by {suffix}; expected .vtu "
+            "(for ParaView) or .msh (for Gmsh)."
+        )
+    for name in (*mesh.boundaries, *mesh.regions, *map(str, fields)):
+        if wrong := [letter for letter in name if letter in _UNFIT.get(suffix, "")]:
+            other = ".msh" if suffix == ".vtu" else ".vtu"
+            raise InputError(
+                f"The name {name!r} holds {wrong[0]}, with which {suffix} files cannot be read back; expected a name "
+                f"without it, or {other}."
+            )
 
 
 def _named_mesh(mesh: Mesh, at_nodes: dict[str, np.ndarray], at_cells: dict[str, np.ndarray]) -> meshio.Mesh:
@@ -211,7 +247,11 @@ def _sorted_fields(mesh: Mesh, fields: Mapping[str, Any]) -> tuple[dict[str, np.
     """Fields at nodes and at cells, as numbers that VTK knows; vectors get three components."""
     at_nodes, at_cells = {}, {}
     for name, given in fields.items():
-        values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        _check_field_name(name)
+        try:
+            values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        except ValueError as error:
+            raise InputError(f"The field {name!r} is no array of numbers: {error}.") from error
         if values.dtype.kind not in "biuf":
             hint = " Write its real and imaginary parts as two fields." if values.dtype.kind == "c" else ""
             raise InputError(f"The field {name!r} is {values.dtype}; expected real numbers.{hint}")
@@ -235,14 +275,17 @@ def _sorted_fields(mesh: Mesh, fields: Mapping[str, Any]) -> tuple[dict[str, np.
 
 def write_series(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, Any], times: Sequence[float]) -> None:
     """See :meth:`Mesh.write`."""
-    path = Path(path)
+    path = as_path(path)
     if path.suffix.lower() != ".pvd":
         raise InputError(f"{path.name} has the extension {path.suffix!r}, which holds no times; expected .pvd.")
     for name, values in fields.items():
         if len(values) != len(times):
             raise InputError(f"The field {name!r} has {len(values)} steps; expected {len(times)}, one for each time.")
     folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} could not be written: {error}") from error
     lines = []
     for step, time in enumerate(times):
         file = folder / f"{step:05d}.vtu"

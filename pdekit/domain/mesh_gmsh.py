@@ -255,7 +255,7 @@ def write_gmsh41(
     blocks = _named_blocks(mesh)
     low = np.pad(mesh.points.numpy(), ((0, 0), (0, 3 - mesh.dim)))
     box = [*low.min(axis=0), *low.max(axis=0)]
-    with path.open("w", newline="\n") as file:
+    with path.open("w", newline="\n", encoding="utf-8") as file:
         file.write("$MeshFormat\n4.1 0 8\n$EndMeshFormat\n$PhysicalNames\n")
         file.write(f"{len(mesh.boundaries) + len(mesh.regions)}\n")
         for dim, named in ((mesh.dim - 1, mesh.boundaries), (mesh.dim, mesh.regions)):

@@ -25,15 +25,23 @@ def check_names(kind: str, given: Mapping[str, Any], count: int, what: str) -> M
         count: of the facets or cells.
         what: ``facet`` or ``cell``, for messages.
     """
+    plural = "boundaries" if kind == "boundary" else "regions"
+    if not isinstance(given, Mapping):
+        raise InputError(f"{plural} is a {type(given).__name__}; expected {what} numbers by name, {{name: numbers}}.")
     out = {}
     for name, numbers in given.items():
-        array = np.asarray(numbers)
+        try:
+            array = np.asarray(numbers)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"The {kind} {name!r} is no array of {what} numbers: {error}.") from error
         if array.size == 0:
             array = array.astype(np.int64)
         if array.ndim != 1 or array.dtype.kind not in "iu":
             raise InputError(f"The {kind} {name!r} is {array.dtype} of shape {array.shape}; expected {what} numbers.")
         if not isinstance(name, str) or not name:
             raise InputError(f"A {kind} is named {name!r}; expected a word.")
+        if not name.isprintable():
+            raise InputError(f"A {kind} is named {name!r}; expected a word without line ends and control characters.")
         if name == "all":
             raise InputError(f'A {kind} cannot be named "all": that word stands for the whole of it.')
         bad = array[(array < 0) | (array >= count)]
@@ -61,16 +69,36 @@ def facets_where(
     Raises:
         InputError: an answer of another shape, or no facet for which it is true.
     """
+    if not callable(where):
+        raise InputError(
+            f"where is a {type(where).__name__} for the boundary {name!r}; expected a function of points, such as "
+            "lambda x: x[0] < 1e-9. Facet numbers go to with_names."
+        )
     corners = points[facets[candidates]]
     inside = torch.ones(len(candidates), dtype=torch.bool)
     for place in (corners.mean(dim=1), *corners.unbind(dim=1)):
-        mask = torch.as_tensor(where(place if isinstance(where, Expression) else place.T))
+        try:
+            mask = torch.as_tensor(where(place if isinstance(where, Expression) else place.T))
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"The function of the boundary {name!r} failed with {type(error).__name__}: {error}. It gets "
+                "coordinates first: x[0] is the first coordinate of every point."
+            ) from error
+        if isinstance(where, Expression):  # which are numbers: where(x < 0.5, 1, 0)
+            mask = mask != 0
+        if mask.dtype != torch.bool:
+            raise InputError(
+                f"where answered with {mask.dtype} for the boundary {name!r}; expected true or false for each point. "
+                "Did you mean a comparison, == or <?"
+            )
         if mask.shape != inside.shape:
             raise InputError(
                 f"where answered with the shape {tuple(mask.shape)} for {len(place)} points; expected ({len(place)},). "
                 "It gets coordinates first: x[0] is the first coordinate of every point."
             )
-        inside &= mask.to(torch.bool)
+        inside &= mask
     if not inside.any():
         raise InputError(
             f"No boundary facet lies where the boundary {name!r} is wanted. Compare coordinates with a tolerance "

@@ -22,7 +22,10 @@ from pdekit.domain.topology import KINDS
 if TYPE_CHECKING:
     from pdekit.domain.mesh import Mesh
 
-__all__ = ["refine"]
+__all__ = ["MOST_CELLS", "refine"]
+
+MOST_CELLS = 50_000_000
+"""Beyond these a refinement is refused, because it would only fill the memory."""
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -30,8 +33,12 @@ FloatArray = npt.NDArray[np.float64]
 
 def refine(mesh: "Mesh", times: int = 1) -> "tuple[Mesh, scipy.sparse.csr_array]":
     """See :meth:`Mesh.refine`."""
-    if times < 0:
-        raise InputError(f"refine was asked for {times} refinements; expected 0 or more.")
+    if isinstance(times, bool) or not isinstance(times, int | np.integer) or times < 0:
+        raise InputError(f"refine was asked for {times!r} refinements; expected an integer, 0 or more.")
+    # The exponent is bounded first: a power of a huge one would never end.
+    if times > 60 or mesh.n_cells * 2 ** (mesh.dim * int(times)) > MOST_CELLS:
+        count = f"{mesh.n_cells * 2 ** (mesh.dim * int(times)):,}" if times <= 20 else "far more"
+        raise InputError(f"{times} refinements would make {count} cells; expected at most {MOST_CELLS:,}.")
     prolongation = scipy.sparse.eye_array(mesh.n_nodes, format="csr")
     for _ in range(times):
         mesh, step = _refine_once(mesh)

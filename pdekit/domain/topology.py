@@ -124,6 +124,8 @@ def _sorted_columns(nodes: IntArray) -> list[IntArray]:
     """Columns with each row sorted, by a network of comparisons: several times faster than a sort of short rows."""
     columns = [nodes[:, k] for k in range(nodes.shape[1])]
     pairs = {1: (), 2: ((0, 1),), 3: ((0, 1), (1, 2), (0, 1)), 4: ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2))}
+    if len(columns) not in pairs:
+        return list(np.sort(nodes, axis=1).T)
     for i, j in pairs[len(columns)]:
         columns[i], columns[j] = np.minimum(columns[i], columns[j]), np.maximum(columns[i], columns[j])
     return columns

@@ -66,6 +66,7 @@ class Space(Integration):
             )
         if not isinstance(element, Element | Vector):
             raise InputError(f"element is {element!r}; expected P1(), P2(), Q1(), Q2(), P0() or Vector of one.")
+        _ = mesh.facets  # overlapping cells are found with them; a mesh whose parts have names has them already
         self.mesh, self.element = mesh, element
         self.scalar: Element = element.element if isinstance(element, Vector) else element
         self.reference = reference(self.scalar, mesh.kind)

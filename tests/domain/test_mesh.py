@@ -11,6 +11,8 @@ import torch
 from pdekit.core import InputError
 from pdekit.domain import Annulus, Ball, Box, Disk, Interval, LShape, Mesh, Rectangle
 from pdekit.domain.mesh_checks import duplicate_nodes, listing
+from pdekit.domain.topology import KINDS
+from pdekit.fem import P1, Space
 
 SHAPES = {
     "line": Interval(cells=5, box=(-1.0, 2.0)),
@@ -301,3 +303,46 @@ def test_duplicates_are_found_wherever_they_are():
 
 def test_long_lists_are_cut():
     assert listing(range(7)) == "0, 1, 2, 3, 4, ... (7 in all)"
+
+
+def test_cells_given_twice_are_named():
+    square = np.array(SQUARE)
+    with pytest.raises(InputError, match=r"1 cell given twice, the first as cells 0 and 2 with the nodes \[1, 2, 0\]"):
+        Mesh(square, [[0, 1, 2], [0, 2, 3], [1, 2, 0]])
+    corners = KINDS["hexahedron"].corners
+    with pytest.raises(InputError, match="given twice, the first as cells 0 and 1"):
+        Mesh(corners, [list(range(8)), [1, 2, 3, 0, 5, 6, 7, 4]])
+
+
+def test_a_space_refuses_cells_that_overlap():
+    folded = Mesh([[0.0, 0.0], [1.0, 0.0], [0.5, 1.0], [0.4, 2.0]], [[0, 1, 2], [0, 1, 3]])
+    with pytest.raises(InputError, match=r"Cells 0 and 1 overlap"):
+        Space(folded, P1())
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [(40, "40 refinements would make far more cells; expected at most 50,000,000"), (10**20, "would make far more"),
+     (13, "would make 134,217,728 cells"), (0.5, "0.5 refinements; expected an integer"), (-1, "0 or more")],
+)  # fmt: skip
+def test_refinements_that_would_fill_the_memory(times, message):
+    with pytest.raises(InputError, match=message):
+        Mesh(SQUARE, [[0, 1, 2], [0, 2, 3]]).refine(times)
+
+
+def test_arguments_of_other_types():
+    mesh = Mesh(SQUARE, [[0, 1, 2], [0, 2, 3]])
+    for make, message in (
+        (lambda: Mesh(SQUARE, [[0, 1, 2]], ["triangle"]), "Mesh kind .* is unknown"),
+        (lambda: Mesh(SQUARE, [[0, 1, 2], [0, 2, 3]], boundaries=[0, 1]), "boundaries is a list; expected facet"),
+        (lambda: mesh.boundary(["left"]), "no boundary"),
+        (lambda: mesh.region(["left"]), "no region"),
+        (lambda: mesh.with_boundary("a", None), "where is a NoneType.*expected a function"),
+        (lambda: mesh.with_boundary("a", lambda x: x[0]), "answered with torch.float64.*Did you mean a comparison, =="),
+        (lambda: mesh.with_boundary("a", lambda x: x[7] == 0), "function of the boundary 'a' failed with IndexError"),
+        (lambda: mesh.with_names({"a\nb": [0]}), "without line ends"),
+        (lambda: mesh.find_facets([[0.0, 1.0]]), "nodes of facets are float64; expected integers"),
+        (lambda: mesh.find_facets([0, 1]), r"shape \(2,\); expected \(m, 2\)"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make()

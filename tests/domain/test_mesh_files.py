@@ -159,8 +159,46 @@ def test_writing_where_it_cannot_be(tmp_path):
         mesh.write(tmp_path / "part.vtx")
     with pytest.raises(InputError, match="could not be written"):
         mesh.write(tmp_path / "missing" / "part.vtu")
-    with pytest.raises(InputError, match=r"could not be written.*STL can only write triangle"):
-        SHAPES["hexahedron"].mesh().write(tmp_path / "part.stl")
+    for suffix in (".stl", ".inp", ".bdf", ".mesh", ".su2"):
+        with pytest.raises(InputError, match=rf"names is not kept whole by {suffix}; expected .vtu .*or .msh"):
+            mesh.write(tmp_path / f"part{suffix}")
+    with pytest.raises(InputError, match=r"lines with names is not kept whole by .xdmf"):
+        SHAPES["line"].mesh().write(tmp_path / "part.xdmf")
+    with pytest.raises(InputError, match=r"The path is a NoneType"):
+        mesh.write(None)
+    with pytest.raises(InputError, match=r"The path is a NoneType"):
+        Mesh.read(None)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"could not be written"):
+        mesh.write(tmp_path / "file" / "part.pvd", {}, times=[0.0])
+    with pytest.raises(InputError, match=r"could not be written"):
+        mesh.write(tmp_path / "file" / "part.vtu")
+
+
+@pytest.mark.parametrize("suffix", [".vtu", ".msh", ".xdmf"])
+@pytest.mark.parametrize("name", ["a<b", "a&b", 'a"b', 'b"', "a'b", "ä 漢 %s", "$EndPhysicalNames", " spaces "])
+def test_unusual_names_survive_or_are_refused(suffix, name, tmp_path):
+    mesh, path = SHAPES["triangle"].mesh(), tmp_path / f"part{suffix}"
+    mesh = mesh.with_names({name: mesh.boundary("all")}, {name: [0]})
+    if any(letter in {".vtu": '<&"', ".msh": '"$'}.get(suffix, "") for letter in name):
+        with pytest.raises(
+            InputError, match=r"name '.*' holds ., with which .* cannot be read back; .* or \.(msh|vtu)"
+        ):
+            mesh.write(path, {name: torch.zeros(mesh.n_nodes)})
+        assert not path.exists()
+    else:
+        mesh.write(path, {name: torch.zeros(mesh.n_nodes)})
+        assert same_names(Mesh.read(path), mesh)
+
+
+def test_names_of_fields(tmp_path):
+    mesh = SHAPES["triangle"].mesh()
+    zeros = torch.zeros(mesh.n_nodes)
+    for name, message in (("boundary:left", "those of parts"), ("a\nb", "control characters"), ("", "a word")):
+        with pytest.raises(InputError, match=message):
+            mesh.write(tmp_path / "part.vtu", {name: zeros})
+    with pytest.raises(InputError, match="field 'u' is no array of numbers"):
+        mesh.write(tmp_path / "part.vtu", {"u": [[1, 2], [3]]})
 
 
 # What users' files look like
