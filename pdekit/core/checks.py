@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import inf
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -11,7 +11,17 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 
-__all__ = ["as_numbers", "as_real", "check_finite", "check_positive", "check_shape", "check_tolerances", "first_index"]
+__all__ = [
+    "as_numbers",
+    "as_real",
+    "check_finite",
+    "check_limit",
+    "check_number",
+    "check_positive",
+    "check_shape",
+    "check_tolerances",
+    "first_index",
+]
 
 
 def first_index(mask: Shaped[Tensor, "..."]) -> tuple[int, ...]:
@@ -127,6 +137,38 @@ def check_shape(name: str, values: Shaped[Tensor, "..."], expected: tuple[int, .
 
 def _brackets(index: tuple[int, ...]) -> str:
     return str(list(index)) if index else ""
+
+
+def check_limit(owner: str, name: str, value: Any) -> None:
+    """Refuse limits that are no whole numbers of at least 1.
+
+    Args:
+        owner: what has the limit, in the message.
+        name: of the limit.
+        value: of the limit.
+
+    Raises:
+        InputError: names the owner, the limit and its value.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise InputError(f"{owner} has {name}={value!r}; expected a whole number.")
+    if value < 1:
+        raise InputError(f"{owner} has {name}={value}; expected at least 1.")
+
+
+def check_number(owner: str, name: str, value: Any) -> None:
+    """Refuse what is no real number.
+
+    Args:
+        owner: what has the argument, in the message.
+        name: of the argument.
+        value: of the argument.
+
+    Raises:
+        InputError: names the owner, the argument and its value.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise InputError(f"{owner} has {name}={value!r}; expected a number.")
 
 
 def check_tolerances(rtol: Any, atol: Any) -> None:

@@ -11,11 +11,10 @@ from jaxtyping import Bool, Inexact, Int, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pdekit.core.checks import as_numbers, check_finite, check_tolerances
+from pdekit.core.checks import as_numbers, check_finite, check_limit, check_tolerances
 from pdekit.core.errors import InputError
 from pdekit.solvers.auto import Auto
 from pdekit.solvers.confirm import confirmed
-from pdekit.solvers.krylov.base import check_limit
 from pdekit.solvers.method import Method
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, precise

@@ -128,6 +128,7 @@ def test_arrays_that_are_no_fields(array, expected, capsys):
         (["darcy", "--coefficient", "a.npy", "--source", "b.npy"], "shape (17, 13) and --source (5, 5)"),
         (["darcy", "--coefficient", "a.npy", "--rtol", "1e-30"], "wanted 1.0e-30"),
         (["darcy", "--rtol", "0"], "greater than 0"),
+        (["darcy", "--rtol", "5"], "below 1"),
         (["darcy", "--resolution", "2"], "at least 3"),
         (["darcy", "--boundary.top", "roben", "1"], "Did you mean robin?"),
         (["darcy", "--boundary.top", "robin", "1"], "expected robin VALUE COEFFICIENT"),

@@ -169,3 +169,17 @@ def test_a_system_is_balanced_by_a_rigid_motion():
         taken = system.rhs - system.balanced().rhs
         motion = taken if share is None else taken / share
         assert (motion - motion @ A.nullspace @ A.nullspace.mT).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_scipy_matrices_whose_arrays_make_none(form):
+    for change, said in (
+        (lambda A: A.indptr.__setitem__(2, 99), "indptr of a .* must hold 26 starts"),
+        (lambda A: A.indptr.__setitem__(-1, 10**6), "indptr of a .* must hold 26 starts"),
+        (lambda A: A.indices.__setitem__(3, 25), "indices of a .* run from 0 to 25; expected 0 to 24"),
+        (lambda A: A.indices.__setitem__(3, -1), "indices of a .* run from -1 to 24"),
+    ):
+        A = laplacian(5).asformat(form)
+        change(A)
+        with pytest.raises(InputError, match=said):
+            solve(A, np.ones(25))

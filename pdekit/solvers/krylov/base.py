@@ -1,7 +1,6 @@
 """What the Krylov methods share: the recipe bound to a matrix, and what of it the adjoint system uses."""
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,22 +12,10 @@ from pdekit.solvers.method import Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
 
-__all__ = ["Iteration", "PreparedKrylov", "check_limit", "check_preconditioner"]
+__all__ = ["Iteration", "PreparedKrylov", "check_preconditioner"]
 
 Iteration = Callable[..., Outcome]
 """Called with (A, preconditioner, b, x0, wanted, check_every=..., name=...)."""
-
-
-def check_limit(method: str, name: str, value: int) -> None:
-    """Refuse limits that are no whole numbers of at least 1.
-
-    Raises:
-        InputError: names the method, the limit and its value.
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise InputError(f"{method} has {name}={value!r}; expected a whole number.")
-    if value < 1:
-        raise InputError(f"{method} has {name}={value}; expected at least 1.")
 
 
 def check_preconditioner(method: str, given: Any) -> None:

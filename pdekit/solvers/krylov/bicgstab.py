@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_limit, check_preconditioner
+from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_limit, check_preconditioner
+from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner
 from pdekit.solvers.krylov.directions import Directions, ShortRecurrence
 from pdekit.solvers.krylov.fused import FusedCG, fits
 from pdekit.solvers.krylov.sparse_cg import SparseCG

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
-from pdekit.solvers.krylov.base import PreparedKrylov, check_limit, check_preconditioner
+from pdekit.core.checks import check_limit
+from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner
 from pdekit.solvers.krylov.cg import check_hermitian, conjugate_gradients, default_preconditioner
 from pdekit.solvers.krylov.directions import OrthogonalDirections
 from pdekit.solvers.method import Method, Prepared

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -13,7 +14,7 @@ from pdekit.solvers.operators.base import LinearOperator, Tag
 if TYPE_CHECKING:
     from pdekit.solvers.operators.csr import CSR
 
-__all__ = ["as_factors", "columns", "of_multiple", "of_sum", "orthonormal"]
+__all__ = ["as_factors", "check_stored", "columns", "of_multiple", "of_sum", "orthonormal"]
 
 _DEFINITE = frozenset({Tag.POSITIVE_DEFINITE, Tag.POSITIVE_SEMIDEFINITE})
 _DEPENDENT = 1e-10
@@ -57,6 +58,31 @@ def of_sum(first: frozenset[Tag], second: frozenset[Tag]) -> frozenset[Tag]:
     if first & _DEFINITE and second & _DEFINITE and first != second:
         return known | ({Tag.POSITIVE_DEFINITE} & (first | second))
     return known
+
+
+def check_stored(matrix: Any) -> None:
+    """Refuse a SciPy matrix whose arrays were changed so that they make none, with which SciPy itself would crash.
+
+    Raises:
+        InputError: starts of rows (CSC: columns) that do not run upwards through the stored entries, or numbers of
+            columns (rows) that do not exist.
+    """
+    if getattr(matrix, "format", None) not in ("csr", "csc"):
+        return
+    starts, places = np.asarray(matrix.indptr), np.asarray(matrix.indices)
+    lines, across = matrix.shape if matrix.format == "csr" else matrix.shape[::-1]
+    stored = min(len(places), len(matrix.data))
+    if len(starts) != lines + 1 or starts[0] != 0 or starts[-1] > stored or (np.diff(starts) < 0).any():
+        raise InputError(
+            f"The indptr of a {matrix.format} matrix of shape {matrix.shape} must hold {lines + 1} starts that run "
+            f"upwards from 0 to at most its {stored} stored entries; this one does not, so it is no matrix."
+        )
+    places = places[: starts[-1]]
+    if len(places) and (places.min() < 0 or places.max() >= across):
+        raise InputError(
+            f"The indices of a {matrix.format} matrix of shape {matrix.shape} run from {places.min()} to "
+            f"{places.max()}; expected 0 to {across - 1}."
+        )
 
 
 def columns(name: str, vectors: Any, A: "CSR") -> Shaped[Tensor, "n k"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.solvers.operators.arithmetic import as_factors, columns, of_multiple, of_sum, orthonormal
+from pdekit.solvers.operators.arithmetic import as_factors, check_stored, columns, of_multiple, of_sum, orthonormal
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.constants import constants_in
 from pdekit.solvers.operators.pattern import Pattern
@@ -102,14 +102,15 @@ class CSR(LinearOperator):
             near_nullspace: ``(n, modes)`` or ``(n,)``, vectors that the matrix nearly annihilates, for AMG.
 
         Raises:
-            InputError: not square, vectors of another length, dependent ones, or a null space that the matrix does not
-                map to 0.
+            InputError: not square, arrays that make no matrix, vectors of another length, dependent ones, or a null
+                space that the matrix does not map to 0.
 
         Example:
             >>> A = scipy.sparse.csr_array([[1.0, -1.0], [-1.0, 1.0]])
             >>> CSR.from_scipy(A, nullspace=np.ones(2)).nullspace.shape
             torch.Size([2, 1])
         """
+        check_stored(matrix)
         csr = scipy.sparse.csr_array(matrix, copy=True)
         sizes = tuple(csr.shape or ())
         if len(sizes) != 2 or sizes[0] != sizes[1]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from pdekit.core.checks import check_finite
+from pdekit.core.checks import check_finite, check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.multigrid.choice import is_fake
 from pdekit.solvers.operators.base import LinearOperator, Tag
@@ -68,14 +68,15 @@ class AMG(Preconditioner):
     reuse: bool = True
 
     def __post_init__(self):
+        check_limit("AMG", "coarse_size", self.coarse_size)
         if self.kind not in _KINDS:
             raise InputError(f"AMG has kind={self.kind!r}; expected one of {', '.join(_KINDS)}.")
         if self.smoother not in _SMOOTHERS:
             raise InputError(f"AMG has smoother={self.smoother!r}; expected one of {', '.join(_SMOOTHERS)}.")
+        if self.strength is not None:
+            check_number("AMG", "strength", self.strength)
         if self.strength is not None and not 0 <= self.strength <= 1:
             raise InputError(f"AMG has strength={self.strength}; expected a number from 0 to 1, or None.")
-        if self.coarse_size < 1:
-            raise InputError(f"AMG has coarse_size={self.coarse_size}; expected at least 1.")
 
     def setup(self, A: LinearOperator) -> LinearOperator:
         """Coarsen, for all matrices of the batch at once where they are alike.

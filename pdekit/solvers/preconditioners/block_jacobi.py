@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
+from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
@@ -38,10 +39,7 @@ class BlockJacobi(Preconditioner):
     size: int
 
     def __post_init__(self):
-        if self.size < 1:
-            raise InputError(
-                f"BlockJacobi has size={self.size}; expected at least 1, such as the components at a node."
-            )
+        check_limit("BlockJacobi", "size", self.size)
 
     def setup(self, A: LinearOperator) -> LinearOperator:
         """Invert the blocks of each matrix.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pdekit.core.checks import first_index
+from pdekit.core.checks import check_limit, check_number, first_index
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -47,8 +47,8 @@ class Chebyshev(Preconditioner):
     ratio: float = 30.0
 
     def __post_init__(self):
-        if self.degree < 1:
-            raise InputError(f"Chebyshev has degree={self.degree}; expected at least 1.")
+        check_limit("Chebyshev", "degree", self.degree)
+        check_number("Chebyshev", "ratio", self.ratio)
         if not self.ratio > 1:
             raise InputError(f"Chebyshev has ratio={self.ratio}; expected a number above 1, such as 30.")
 
@@ -95,6 +95,8 @@ def largest_eigenvalue(
     Source:
         Zhou, Li, Linear Algebra Appl. 435 (2011) 480.
     """
+    if diagonal.shape[-1] == 0:
+        return diagonal.new_ones(diagonal.shape[:-1])
     scale = diagonal.rsqrt()
     start = torch.randn(A.shape[0], generator=torch.Generator("cpu").manual_seed(0), dtype=A.dtype).to(A.device)
     v = (start / torch.linalg.vector_norm(start)).expand(diagonal.shape)

@@ -188,7 +188,7 @@ def upper_triangle(
 
     order = np.arange(A.shape[0], dtype=np.int32) if order is None else order
     indptr, indices, source = incomplete.upper_triangle(*A.pattern.arrays, order)
-    entries = A.entries.detach().reshape(-1, A.pattern.nnz).numpy()
+    entries = A.entries.detach().reshape(math.prod(A.batch_shape), A.pattern.nnz).numpy()
     return indptr, indices, lambda i: entries[i][source]
 
 

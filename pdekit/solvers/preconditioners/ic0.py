@@ -8,6 +8,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+from pdekit.core.checks import check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
@@ -59,6 +60,7 @@ class IC0(Preconditioner):
     ordering: Literal["natural", "cuthill-mckee"] = "natural"
 
     def __post_init__(self):
+        check_number("IC0", "relaxation", self.relaxation)
         check_shift("IC0", self.shift)
         if not 0 <= self.relaxation <= 1:
             raise InputError(f"IC0 has relaxation={self.relaxation}; expected a number from 0 to 1.")
@@ -100,6 +102,8 @@ class IC0(Preconditioner):
 def cuthill_mckee(A: CSR) -> np.ndarray:
     """The unknowns from first to last, ``(n,)`` int32: from one of few neighbours on, each followed by its own."""
     indptr, indices = A.pattern.arrays
+    if A.shape[0] == 0:
+        return np.zeros(0, dtype=np.int32)
     graph = csr_matrix((np.ones(len(indices), dtype=np.int8), indices, indptr), shape=A.shape)
     symmetric = A.pattern.transposed[0] is A.pattern
     # Not reversed: incomplete factors came out up to 15 % better that way, on meshes of triangles.

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from pdekit.core.checks import check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -52,11 +53,14 @@ class ICT(Preconditioner):
     shift: float | Literal["auto"] = 0.0
 
     def __post_init__(self):
+        check_number("ICT", "threshold", self.threshold)
         check_shift("ICT", self.shift)
         if not 0 <= self.threshold < math.inf:
             raise InputError(f"ICT has threshold={self.threshold}; expected a number of at least 0, such as 0.01.")
-        if self.fill is not None and self.fill < 0:
-            raise InputError(f"ICT has fill={self.fill}; expected a number of entries a column, or None for any.")
+        if self.fill is not None and not (isinstance(self.fill, int) and self.fill >= 0):
+            raise InputError(
+                f"ICT has fill={self.fill!r}; expected a number of entries a column, or None."
+            )
 
     def setup(self, A: LinearOperator) -> Factored:
         """Factor each matrix.

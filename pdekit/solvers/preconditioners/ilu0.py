@@ -1,5 +1,6 @@
 """Incomplete LU factors on the pattern of the matrix."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +51,7 @@ class ILU0(Preconditioner):
         A = stored_matrix("ILU0", A)
         indptr, indices = A.pattern.arrays
         diagonal = A.pattern.diagonal[0].to(torch.int32).numpy()
-        values = A.entries.detach().resolve_conj().reshape(-1, A.pattern.nnz).numpy().copy()
+        values = A.entries.detach().resolve_conj().reshape(math.prod(A.batch_shape), A.pattern.nnz).numpy().copy()
 
         def one(i: int) -> None:
             row = lu_on_pattern(indptr, indices, values[i], diagonal)

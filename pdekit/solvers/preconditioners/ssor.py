@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pdekit.core.checks import check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -38,6 +39,7 @@ class SSOR(Preconditioner):
     omega: float = 1.0
 
     def __post_init__(self):
+        check_number("SSOR", "omega", self.omega)
         if not 0 < self.omega < 2:
             raise InputError(f"SSOR has omega={self.omega}; expected a number between 0 and 2, where it is definite.")
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
+from pdekit.core.checks import check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
@@ -44,14 +45,14 @@ class SOR(Method):
     max_iterations: int = 10_000
 
     def __post_init__(self):
+        check_number("SOR", "omega", self.omega)
+        check_limit("SOR", "max_iterations", self.max_iterations)
         if not 0 < self.omega < 2:
             raise InputError(f"SOR has omega={self.omega}; expected a number between 0 and 2, where it can converge.")
-        if self.max_iterations < 1:
-            raise InputError(f"SOR has max_iterations={self.max_iterations}; expected at least 1.")
 
     def prepare(self, A: LinearOperator) -> Prepared:
         A = stored_matrix("SOR", A)
-        diagonal = A.diagonal().detach().reshape(-1, A.shape[0])
+        diagonal = A.diagonal().detach().reshape(math.prod(A.batch_shape), A.shape[0])
         if bool((zero := diagonal == 0).any()):
             i, row = (int(k) for k in torch.nonzero(zero)[0])
             raise InputError(f"SOR divides by the diagonal, but that of row {row}{batch_index(A, i)} is 0.")
