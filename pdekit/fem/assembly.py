@@ -83,7 +83,13 @@ def assemble(
     parsed = Form.of(form)
     budget = _BUDGET if memory is None else bytes_of(memory)
     device = _device(coefficients)
+    for name in ("get", "x", "n", "asked"):
+        if name in coefficients:
+            raise InputError(
+                f"A coefficient is named {name!r}, which w.{name} has another meaning for; expected another name."
+            )
     given = [coefficient(name, value, space.space, device) for name, value in coefficients.items()]
+    _check_batches(given)
     result = _assembled(parsed, space, given, budget, device)
     if not parsed.bilinear:
         return result.entries
@@ -97,6 +103,16 @@ def assemble(
     return CSR(
         whole.pattern_on(device), None, result.entries, tags=tags, near_nullspace=modes, geometry=geometry,
     )  # fmt: skip
+
+
+def _check_batches(given: list[Coefficient]) -> None:
+    try:
+        torch.broadcast_shapes(*(c.batch_shape for c in given))
+    except RuntimeError:
+        shapes = ", ".join(f"{c.name} {c.batch_shape}" for c in given if c.batch_shape)
+        raise InputError(
+            f"The batches of the coefficients do not fit: {shapes}; expected shapes that broadcast."
+        ) from None
 
 
 class _Result(NamedTuple):
@@ -134,7 +150,8 @@ def _assembled(form: Form, domain: Integration, given: list[Coefficient], budget
     variables = [c for c in given if c.values is not None]
     kept = form.remembered and not any(c.layout == "points" for c in given)
     if domain.n_items == 0:
-        return _Result(torch.zeros(_height(form, domain), dtype=torch.float64, device=device), True)
+        batch = torch.broadcast_shapes(*(c.batch_shape for c in given))
+        return _Result(torch.zeros((*batch, _height(form, domain)), dtype=torch.float64, device=device), True)
     plan = _NOT_AFFINE
     if kept or any(c.batch_shape for c in variables):
         fits = _routing_bytes(form, domain, variables, device) <= budget

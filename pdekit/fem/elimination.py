@@ -47,6 +47,8 @@ class Eliminated:
 
     def restore(self, x: Shaped[Tensor, "*batch n"]) -> Shaped[Tensor, "*whole dofs"]:
         """All degrees of freedom from the free ones: the prescribed values filled in."""
+        if not isinstance(x, Tensor):
+            raise InputError(f"restore was given a {type(x).__name__}; expected a tensor (*batch, {len(self.free)}).")
         if x.shape[-1:] != self.free.shape:
             raise InputError(f"restore was given the shape {tuple(x.shape)}; expected (*batch, {len(self.free)}).")
         batch = torch.broadcast_shapes(x.shape[:-1], self.values.shape[:-1])
@@ -56,10 +58,9 @@ class Eliminated:
 
     def reduce(self, u: Shaped[Tensor, "*batch dofs"]) -> Shaped[Tensor, "*batch n"]:
         """The free ones of all degrees of freedom: a first guess, or an error at the unknowns."""
-        if u.shape[-1:] != self.values.shape[-1:]:
-            raise InputError(
-                f"reduce was given the shape {tuple(u.shape)}; expected (*batch, {self.values.shape[-1]})."
-            )
+        if not isinstance(u, Tensor) or u.shape[-1:] != self.values.shape[-1:]:
+            given = f"the shape {tuple(u.shape)}" if isinstance(u, Tensor) else f"a {type(u).__name__}"
+            raise InputError(f"reduce was given {given}; expected (*batch, {self.values.shape[-1]}).")
         return u.index_select(-1, self.free)
 
 
@@ -135,6 +136,7 @@ def eliminate(
     if not isinstance(components or {}, Mapping):
         raise InputError(f"components is {components!r}; expected numbers by boundary, such as {{'left': [0]}}.")
     fixed, values = _prescribed(space, boundaries, components or {}, b.device)
+    _check_batches({"A": A.batch_shape, "b": b.shape[:-1], "the values of the boundaries": values.shape[:-1]})
     maps = _maps(space, fixed)
     kind = torch.promote_types(torch.promote_types(A.dtype, b.dtype), values.dtype)
     right = b.to(kind)
@@ -165,6 +167,14 @@ def _check_system(space: Space, A: CSR, b: Tensor) -> None:
     if not isinstance(b, Tensor) or b.shape[-1:] != (space.n_dofs,):
         given = f"the shape {tuple(b.shape)}" if isinstance(b, Tensor) else type(b).__name__
         raise InputError(f"b has {given}; expected (*batch, {space.n_dofs}), one entry for each degree of freedom.")
+
+
+def _check_batches(shapes: dict[str, Sequence[int]]) -> None:
+    try:
+        torch.broadcast_shapes(*shapes.values())
+    except RuntimeError:
+        given = ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+        raise InputError(f"The batches do not fit each other: {given}; expected shapes that broadcast.") from None
 
 
 def _prescribed(
@@ -210,9 +220,11 @@ def _chosen(space: Space, name: str, components: Sequence[int] | None, dofs: Ten
     if components is None:
         return torch.ones(len(dofs), dtype=torch.bool)
     known = range(space.components)
-    if not all(isinstance(c, int) and c in known for c in components):
+    if not isinstance(components, list | tuple | set | range) or not all(
+        isinstance(c, int) and c in known for c in components
+    ):
         raise InputError(
-            f"components[{name!r}] is {tuple(components)}; expected numbers from 0 to {space.components - 1}."
+            f"components[{name!r}] is {components!r}; expected numbers from 0 to {space.components - 1}, such as [0]."
         )
     return torch.isin(dofs % space.components, torch.tensor(list(components), dtype=torch.int64))
 

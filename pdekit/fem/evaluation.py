@@ -91,7 +91,12 @@ class Form:
         """
         w = Surroundings(patch, given)
         v = domain.basis(patch, "test")
-        result = self.function(domain.basis(patch, "trial"), v, w) if self.bilinear else self.function(v, w)
+        try:
+            result = self.function(domain.basis(patch, "trial"), v, w) if self.bilinear else self.function(v, w)
+        except (InputError, torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            raise InputError(f"The form {self.name} failed with {type(error).__name__}: {error}.") from error
         return self._checked(result, domain.item_dofs.shape[1], self.columns(domain)), w.asked
 
     def on(

@@ -1,6 +1,6 @@
 """Neumann and Robin conditions as boundary terms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from pdekit.fem.assembly import assemble
 from pdekit.fem.boundary_space import BoundarySpace
 from pdekit.fem.coefficients import Field
 from pdekit.fem.conditions import ELSEWHERE, boundary_values
-from pdekit.fem.points import as_precise
+from pdekit.fem.points import as_precise, at_points
 from pdekit.fem.quantities import Function, Quantity, inner
 from pdekit.fem.space import Space
 from pdekit.fem.surroundings import Surroundings
@@ -104,12 +104,35 @@ def _part(space: Space, where: str, named: set[str]) -> BoundarySpace:
     return BoundarySpace(space, f"all but {', '.join(others)}", facets[~torch.isin(facets, taken)])
 
 
+def _not_negative(where: str, function: Callable[[Tensor], Any]) -> Callable[[Tensor], Tensor]:
+    """A Robin coefficient by place, which is refused where it is negative."""
+
+    def checked(x: Tensor) -> Tensor:
+        values, rank = at_points(function, x.T, f"The coefficient of the boundary {where!r}")
+        if rank == 0 and not values.is_complex() and bool((values < 0).any()):
+            first = int(torch.nonzero(values < 0)[0, 0])
+            place = ", ".join(f"{c:.4g}" for c in x[:, first].tolist())
+            raise InputError(
+                f"The coefficient of the boundary {where!r} is {float(values[first]):.4g} at ({place}), which is "
+                "negative; expected du/dn + coefficient u = value."
+            )
+        return values
+
+    return checked
+
+
 def _coefficient(space: Space, where: str, value: Any, what: str, scalar: bool = False) -> Any:
     """A boundary value as a coefficient of a form."""
     if callable(value) and not isinstance(value, Tensor):
-        return value
+        return _not_negative(where, value) if what == "coefficient" else value
     home = space if not scalar or not space.rank else Space(space.mesh, space.scalar)
-    numbers = as_precise(value, torch.device("cpu")).detach()
+    try:
+        numbers = as_precise(value, torch.device("cpu")).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"The {what} of the boundary {where!r} is a {type(value).__name__}; expected a number, a tensor or a "
+            "function of points."
+        ) from error
     if what == "coefficient" and not numbers.is_complex() and bool((numbers < 0).any()):
         raise InputError(
             f"The coefficient of the boundary {where!r} is negative; expected du/dn + coefficient u = value."

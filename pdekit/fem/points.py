@@ -42,7 +42,15 @@ def at_points(
                 [4., 0.]], dtype=torch.float64), 1)
     """
     m, dim = points.shape
-    answer = function(points) if isinstance(function, Expression) else function(points.T)
+    try:
+        answer = function(points) if isinstance(function, Expression) else function(points.T)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{what} failed with {type(error).__name__}: {error}. It gets coordinates first, ({dim}, {m}): x[0] is the "
+            "first coordinate of every point."
+        ) from error
     if isinstance(answer, tuple | list) and len(answer):
         parts = [_tensor(part, points, what) for part in answer]
         shapes = {tuple(part.shape) for part in parts} - {()}
