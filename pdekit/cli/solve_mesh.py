@@ -13,6 +13,7 @@ from pdekit.cli.problems import EQUATIONS, Equation, Problem, field_of, is_array
 
 __all__ = ["problem"]
 
+
 class MeshProblem(Problem):
     """A problem on a mesh.
 
