@@ -387,3 +387,16 @@ def test_limits_far_above_the_need_cost_no_memory():
     short = solve(CSR.from_scipy(A), torch.stack([torch.zeros(36), torch.ones(36)]).double(), CG(max_iterations=10**12))
     assert torch.isnan(short.history[1:, 0]).all()
     assert torch.isfinite(short.history[:, 1]).all()
+
+
+@pytest.mark.parametrize("method", [MINRES(), MINRES(Jacobi()), GMRES(), BiCGStab(), FlexibleCG(), CG()], ids=str)
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
+def test_matrices_whose_squares_vanish_or_overflow(method, size, form):
+    # Oracle: the same system in a sane unit, by dense algebra.
+    A = laplacian(3).toarray()
+    b = np.random.default_rng(4).standard_normal(9)
+    start = np.linalg.solve(A, b) + 0.1
+    for x0 in (None, start / size):
+        solution = solve(form(A * size), b, method, rtol=1e-10, x0=x0)
+        assert np.abs(solution.x * size - np.linalg.solve(A, b)).max() < 1e-8

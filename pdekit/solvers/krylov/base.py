@@ -1,6 +1,8 @@
 """What the Krylov methods share: the recipe bound to a matrix, and what of it the adjoint system uses."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf, log2
 from typing import Any
 
 import torch
@@ -9,10 +11,11 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.solvers.method import Outcome, Prepared
+from pdekit.solvers.multigrid.choice import is_fake
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
 
-__all__ = ["Iteration", "PreparedKrylov", "check_preconditioner"]
+__all__ = ["Iteration", "PreparedKrylov", "check_preconditioner", "unit_of"]
 
 Iteration = Callable[..., Outcome]
 """Called with (A, preconditioner, b, x0, wanted, check_every=..., name=...)."""
@@ -57,8 +60,10 @@ class PreparedKrylov(Prepared):
     ):
         super().__init__(operator)
         self.recipe, self.iterate, self.title = recipe, iterate, title
+        self.unit = unit_of(operator)
+        self.scaled = operator if self.unit == 1 else operator.with_values([v / self.unit for v in operator.values])
         if preconditioner is None and recipe is not None:
-            preconditioner = recipe.setup(operator)
+            preconditioner = recipe.setup(self.scaled)
         self.preconditioner = preconditioner
         self.name = f"{title}, {preconditioner.name if preconditioner else 'no'} preconditioner"
 
@@ -68,7 +73,9 @@ class PreparedKrylov(Prepared):
         wanted = (rtol * torch.linalg.vector_norm(b, dim=-1)).clamp(min=atol)
         # Asking whether all have converged waits for an accelerator, so it is not asked at every step there.
         every = 1 if b.device.type == "cpu" else 8
-        return self.iterate(self.operator, self.preconditioner, b, x0, wanted, check_every=every, name=self.name)
+        x0 = None if x0 is None else x0 * self.unit
+        found = self.iterate(self.scaled, self.preconditioner, b, x0, wanted, check_every=every, name=self.name)
+        return found if self.unit == 1 else replace(found, x=found.x / self.unit)
 
     def adjoint(self) -> Prepared:
         if self.operator.hermitian:
@@ -78,3 +85,14 @@ class PreparedKrylov(Prepared):
             turned = self.preconditioner.adjoint()
         # A map that is not linear has no adjoint: there the recipe is set up for the adjoint matrix.
         return PreparedKrylov(self.operator.adjoint(), self.recipe, self.iterate, self.title, turned)
+
+
+def unit_of(A: LinearOperator) -> float:
+    """What to divide A by so that squares of its products neither vanish nor overflow; 1 for all but strange matrices.
+
+    A power of 2, so that dividing by it rounds nothing.
+    """
+    if any(is_fake(values) for values in A.values):
+        return 1.0
+    largest = max((float(values.detach().abs().amax()) for values in A.values if values.numel()), default=1.0)
+    return 1.0 if not 0 < largest < inf or 1e-100 <= largest <= 1e100 else 2.0 ** round(log2(largest))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner
+from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner, unit_of
 from pdekit.solvers.krylov.directions import Directions, ShortRecurrence
 from pdekit.solvers.krylov.fused import FusedCG, fits
 from pdekit.solvers.krylov.sparse_cg import SparseCG
@@ -71,7 +71,7 @@ class CG(Method):
         if isinstance(A, CSR) and sparse_fits(A, preconditioner):
             return SparseCG(A, preconditioner, self.max_iterations)
         iterate = partial(conjugate_gradients, max_iterations=self.max_iterations)
-        return PreparedKrylov(A, recipe, iterate, "CG", preconditioner)
+        return PreparedKrylov(A, recipe, iterate, "CG", preconditioner if unit_of(A) == 1 else None)
 
 
 def check_hermitian(method: str, A: LinearOperator) -> None:
