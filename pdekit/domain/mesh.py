@@ -98,7 +98,7 @@ class Mesh:
         self._name({} if boundaries is None else boundaries, {} if regions is None else regions)
 
     def _name(self, boundaries: Numbers, regions: Numbers) -> None:
-        count = len(self._facets.nodes) if len(boundaries) else 0
+        count = len(self._facets.nodes) if boundaries is not None and len(boundaries) else 0
         self.__dict__["boundaries"] = check_names("boundary", boundaries, count, "facet")
         self.__dict__["regions"] = check_names("region", regions, self.n_cells, "cell")
 

@@ -278,7 +278,11 @@ def write_series(mesh: Mesh, path: str | os.PathLike[str], fields: Mapping[str, 
     path = as_path(path)
     if path.suffix.lower() != ".pvd":
         raise InputError(f"{path.name} has the extension {path.suffix!r}, which holds no times; expected .pvd.")
+    if isinstance(times, str) or not all(isinstance(time, int | float | np.number) for time in times):
+        raise InputError(f"times is {times!r}; expected numbers.")
     for name, values in fields.items():
+        if not hasattr(values, "__len__"):
+            raise InputError(f"The field {name!r} is {values!r}; expected values by time, (times, nodes).")
         if len(values) != len(times):
             raise InputError(f"The field {name!r} has {len(values)} steps; expected {len(times)}, one for each time.")
     folder = path.with_suffix("")

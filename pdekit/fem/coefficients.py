@@ -261,6 +261,8 @@ def _numbers(name: str, given: Any, device: torch.device) -> Tensor:
             f"The coefficient {name} is a {type(given).__name__}; expected a number, a tensor, a Field or a function "
             "of x."
         ) from error
+    if values.layout is not torch.strided:
+        raise InputError(f"The coefficient {name} is a sparse tensor; expected a dense one: values.to_dense().")
     check_finite(f"The coefficient {name}", values)
     return values
 

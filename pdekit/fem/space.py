@@ -213,8 +213,9 @@ class Space(Integration):
         Raises:
             InputError: an unknown name; the message lists the names.
         """
+        facets = self.mesh.boundary(name)
         if name not in self._boundaries:
-            self._boundaries[name] = BoundarySpace(self, name, self.mesh.boundary(name))
+            self._boundaries[name] = BoundarySpace(self, name, facets)
         return self._boundaries[name]
 
     @cached_property

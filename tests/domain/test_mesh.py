@@ -335,6 +335,9 @@ def test_arguments_of_other_types():
     for make, message in (
         (lambda: Mesh(SQUARE, [[0, 1, 2]], ["triangle"]), "Mesh kind .* is unknown"),
         (lambda: Mesh(SQUARE, [[0, 1, 2], [0, 2, 3]], boundaries=[0, 1]), "boundaries is a list; expected facet"),
+        (lambda: mesh.with_names(None), "boundaries is a NoneType"),
+        (lambda: mesh.write("a.pvd", {"u": 3.0}, times=[0.0]), "field 'u' is 3.0; expected values by time"),
+        (lambda: mesh.write("a.pvd", {}, times="ab"), "times is 'ab'; expected numbers"),
         (lambda: mesh.boundary(["left"]), "no boundary"),
         (lambda: mesh.region(["left"]), "no region"),
         (lambda: mesh.with_boundary("a", None), "where is a NoneType.*expected a function"),
