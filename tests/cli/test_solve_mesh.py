@@ -333,3 +333,9 @@ def test_the_part_read_from_gmsh(folder, capsys):
     assert "boundary:inlet" in found.cell_data
     assert (folder / "out" / "part.png").read_bytes()[:4] == b"\x89PNG"
     assert f"bracket.msh: {len(x):,} nodes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("times", ["40", "99999999999999999999"])
+def test_a_refinement_without_end_is_refused(times, capsys):
+    said = complaint(["poisson", "--mesh", "part.msh", "--refine", times], capsys)
+    assert f"--refine: {times} refinements would make far more cells; expected at most 50,000,000" in said
