@@ -58,9 +58,7 @@ class ICT(Preconditioner):
         if not 0 <= self.threshold < math.inf:
             raise InputError(f"ICT has threshold={self.threshold}; expected a number of at least 0, such as 0.01.")
         if self.fill is not None and not (isinstance(self.fill, int) and self.fill >= 0):
-            raise InputError(
-                f"ICT has fill={self.fill!r}; expected a number of entries a column, or None."
-            )
+            raise InputError(f"ICT has fill={self.fill!r}; expected a number of entries a column, or None.")
 
     def setup(self, A: LinearOperator) -> Factored:
         """Factor each matrix.
