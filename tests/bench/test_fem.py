@@ -96,6 +96,7 @@ def test_the_large_problem_runs_in_a_process_of_its_own(monkeypatch):
 
 
 def test_a_side_that_misses_the_tolerance_is_an_error(small, monkeypatch):
+    pytest.importorskip("apxchol", reason="needs the bench extra")
     monkeypatch.setattr(fem, "RTOL", 1e-30)
     monkeypatch.setattr(fem, "solve", lambda A, b, method, rtol: solve(A, b, method, rtol=1e-8))
     with pytest.raises(RuntimeError, match=r"pdekit Auto\(\) stopped at a true residual of .*; expected 1e-30"):
