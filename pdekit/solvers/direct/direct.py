@@ -21,7 +21,7 @@ class Direct(Method):
     """Factor each matrix once, then substitute for each right-hand side.
 
     Dense matrices get LAPACK's LU on the whole batch, one-dimensional stencils a tridiagonal factorisation on the whole
-    batch, all else SciPy's SuperLU, a matrix a thread, with a symmetric ordering and pivots from the diagonal for
+    batch, all else SciPy's SuperLU, a matrix at a time, with a symmetric ordering and pivots from the diagonal for
     matrices of symmetric pattern; those for which that was not accurate enough are factored again with full pivoting.
     A matrix with a known null space is factored with as many unknowns fixed.
 

@@ -1,4 +1,4 @@
-"""Sparse factorisation by SuperLU, a matrix a thread."""
+"""Sparse factorisation by SuperLU."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -74,7 +74,9 @@ class SuperLU(Prepared):
                     raise
                 return None
 
-        self.factors.update(zip(indices, _spread(factor, indices), strict=True))
+        # Not spread over threads: SciPy frees nothing of a factor that dies in another thread than the one that made it
+        # (its table of allocations is the thread's own), and batches would fill the memory.
+        self.factors.update((index, factor(index)) for index in indices)
 
     def run(
         self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
@@ -138,7 +140,7 @@ class SuperLU(Prepared):
 
 
 def _spread(function, indices: list[_Index]) -> list:
-    """SuperLU releases the interpreter's lock, so that a thread can take a matrix each."""
+    """SuperLU releases the interpreter's lock while it substitutes, so that a thread can take a matrix each."""
     workers = min(torch.get_num_threads(), len(indices))
     if workers <= 1:
         return [function(index) for index in indices]
