@@ -158,7 +158,7 @@ def test_gradients_through_a_null_space():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
 def test_factors_are_freed():
     """SciPy never frees a factor that dies in another thread than its own: 2 MB a matrix were lost."""
-    A = CSR.from_scipy(laplacian(60, 60))
+    A = CSR.from_scipy(laplacian(60))
     matrices = CSR(A.pattern, None, A.entries.expand(8, -1).contiguous())
     b = torch.ones(3600, dtype=torch.float64)
 
