@@ -3,7 +3,6 @@
 import math
 import threading
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from pdekit.kernels.threads import for_each_sample
 from pdekit.solvers.amg.coarsen import Splitting
 from pdekit.solvers.amg.tensor_cycle import TensorCycle
 from pdekit.solvers.amg.transfers import Settings, Transfers, build
+from pdekit.solvers.operators.applied import applied
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
 
@@ -188,7 +188,7 @@ class Hierarchy(LinearOperator):
     __repr__ = __str__
 
     def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
-        return _Apply.apply(x, self)  # pyright: ignore[reportReturnType]
+        return applied(self, self.cycle, x)
 
     @cached_property
     def _numbers(self) -> list[np.ndarray]:
@@ -251,17 +251,6 @@ class Hierarchy(LinearOperator):
             here = chosen.to(x.device)
             out[here] = cycles.apply(x[here], places[owner][chosen].to(x.device))
         return out
-
-
-class _Apply(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, operator: Hierarchy) -> Tensor:
-        ctx.operator, ctx.shape = operator, x.shape
-        return operator.cycle(x)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor):
-        return ctx.operator.matvec(cotangents[0]).sum_to_size(ctx.shape), None
 
 
 def _near_nullspace(A: CSR) -> np.ndarray | None:

@@ -11,6 +11,7 @@ from pdekit.solvers.multigrid.choice import is_fake
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.preconditioners.factored import check_diagonal
 
 __all__ = ["AMG"]
 
@@ -127,11 +128,6 @@ def _suitable(A: LinearOperator) -> CSR:
         raise InputError(
             f"AMG takes symmetric matrices; {A.name} does not equal its transpose. Use ILU0() with GMRES or BiCGStab."
         )
-    if len(places := A.pattern.diagonal[1]) < A.shape[0]:
-        row = int(torch.nonzero(torch.bincount(places, minlength=A.shape[0]) == 0)[0])
-        raise InputError(
-            f"AMG divides by the diagonal, but row {row} stores no diagonal entry. A row of zeros makes a matrix "
-            "singular; a saddle point needs MINRES, GMRES or Direct()."
-        )
+    check_diagonal("AMG", A)
     check_finite("A", A.entries)
     return A

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -11,12 +10,14 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.solvers.operators.applied import applied
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
 
 __all__ = [
     "Factored",
     "batch_index",
+    "check_diagonal",
     "entries_and_fill",
     "factor_each",
     "real_symmetric",
@@ -92,7 +93,7 @@ class Factored(LinearOperator):
         return scipy.sparse.csr_array((scaled, (indices, rows)), shape=self.shape)
 
     def matvec(self, x: Inexact[Tensor, "*#batch n"]) -> Inexact[Tensor, "*#batch n"]:
-        return _Apply.apply(x, self)  # pyright: ignore[reportReturnType]
+        return applied(self, self._solve, x)
 
     def transpose(self) -> "Factored":
         if Tag.SYMMETRIC in self.tags:
@@ -122,17 +123,6 @@ class Factored(LinearOperator):
         return self.name
 
 
-class _Apply(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, operator: Factored) -> Tensor:
-        ctx.operator, ctx.shape = operator, x.shape
-        return operator._solve(x)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor):
-        return ctx.operator.adjoint().matvec(cotangents[0]).sum_to_size(ctx.shape), None
-
-
 def stored_matrix(recipe: str, A: LinearOperator) -> CSR:
     """The operator, if its entries are stored and on the CPU.
 
@@ -149,13 +139,22 @@ def stored_matrix(recipe: str, A: LinearOperator) -> CSR:
             f"{recipe} solves with triangles one unknown after the other, which suits the CPU only; the matrix is on "
             f"{A.device}. Use Chebyshev(), BlockJacobi() or AMG() there."
         )
+    check_diagonal(recipe, A)
+    return A
+
+
+def check_diagonal(recipe: str, A: CSR) -> None:
+    """Refuse a pattern that lacks an entry of the diagonal.
+
+    Raises:
+        InputError: names the recipe and the row.
+    """
     if len(places := A.pattern.diagonal[1]) < A.shape[0]:
         row = int(torch.nonzero(torch.bincount(places, minlength=A.shape[0]) == 0)[0])
         raise InputError(
             f"{recipe} divides by the diagonal, but row {row} stores no diagonal entry. A row of zeros makes a matrix "
             "singular; a saddle point needs MINRES, GMRES or Direct()."
         )
-    return A
 
 
 def real_symmetric(recipe: str, A: LinearOperator) -> CSR:

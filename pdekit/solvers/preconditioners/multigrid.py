@@ -14,6 +14,7 @@ from pdekit.kernels.extension import extend_field, extend_network, open_small_ri
 from pdekit.kernels.plan import periodic_extension
 from pdekit.solvers.multigrid.choice import choose, is_fake
 from pdekit.solvers.multigrid.hierarchy import Hierarchy
+from pdekit.solvers.operators.applied import applied
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -125,7 +126,7 @@ class _Cycle(LinearOperator):
         return self.name
 
     def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
-        return _Apply.apply(x, self)
+        return applied(self, self.cycle, x)
 
     @torch.no_grad()
     def cycle(self, x: Tensor) -> Tensor:
@@ -153,17 +154,6 @@ class _Cycle(LinearOperator):
     @abstractmethod
     def level_shapes(self) -> list[tuple[int, ...]]:
         """Lattices of the first network's hierarchy, finest first."""
-
-
-class _Apply(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x: Tensor, cycle: _Cycle) -> Tensor:
-        ctx.cycle, ctx.batch = cycle, x.shape
-        return cycle.cycle(x)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
-        return ctx.cycle.matvec(grad).sum_to_size(ctx.batch), None
 
 
 def _flat(A: Stencil) -> tuple[list[Tensor], Tensor | None]:
