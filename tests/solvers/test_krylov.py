@@ -213,7 +213,7 @@ def test_what_they_refuse():
         CG(_LowerTriangle())
     with pytest.raises(InputError, match=r"not symmetric.*GMRES takes it"):
         MINRES(_LowerTriangle())
-    with pytest.raises(InputError, match=r"not linear; GMRES\(\) takes it"):
+    with pytest.raises(InputError, match=r"not linear: it needs a linear one. GMRES takes it"):
         BiCGStab(_Wandering())
     for method in (CG(), FlexibleCG(), MINRES()):
         with pytest.raises(InputError, match=r"needs a symmetric matrix.*Use Direct\(\) or GMRES\(\)"):

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf, log2
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Inexact
+from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor
 
 from pdekit.core.errors import InputError
@@ -14,20 +14,38 @@ from pdekit.solvers.method import Outcome, Prepared
 from pdekit.solvers.multigrid.choice import is_fake
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.solution import Reason
 
-__all__ = ["Iteration", "PreparedKrylov", "check_preconditioner", "unit_of"]
+__all__ = ["Iteration", "PreparedKrylov", "Start", "check_preconditioner", "start", "unit_of"]
 
 Iteration = Callable[..., Outcome]
 """Called with (A, preconditioner, b, x0, wanted, check_every=..., name=...)."""
 
 
-def check_preconditioner(method: str, given: Any) -> None:
-    """Refuse what is neither a preconditioner nor None.
+def check_preconditioner(
+    method: str, given: Any, *, linear: bool = False, symmetric: bool = False, instead: str = ""
+) -> None:
+    """Refuse what is neither a preconditioner nor None, and preconditioners that a method cannot use.
+
+    Args:
+        method: in the message.
+        given: what it was given.
+        linear: whether the method needs a linear map.
+        symmetric: whether it needs a symmetric positive definite one.
+        instead: a sentence that names methods which take the preconditioner as it is.
 
     Raises:
         InputError: names the method and what it was given.
     """
-    if given is None or isinstance(given, Preconditioner):
+    if given is None:
+        return
+    if isinstance(given, Preconditioner):
+        lack = "linear" if linear and not given.linear else "symmetric" if symmetric and not given.symmetric else None
+        if lack is not None:
+            wanted = "a fixed symmetric positive definite one" if symmetric else "a linear one"
+            raise InputError(
+                f"{method} cannot use the preconditioner {given}, whose map is not {lack}: it needs {wanted}. {instead}"
+            )
         return
     if isinstance(given, type) and issubclass(given, Preconditioner):
         raise InputError(
@@ -37,6 +55,31 @@ def check_preconditioner(method: str, given: Any) -> None:
     raise InputError(
         f"{method} has preconditioner={given!r}; expected None or an object such as Jacobi(), SSOR() or AMG()."
     )
+
+
+class Start(NamedTuple):
+    """Where an iteration begins, for each system of a batch."""
+
+    x: Inexact[Tensor, "*batch n"]
+    residual: Inexact[Tensor, "*batch n"]
+    norm: Float[Tensor, "*batch"]
+    reason: Int[Tensor, "*batch"]
+    iterations: Int[Tensor, "*batch"]
+    active: Bool[Tensor, "*batch"]
+
+
+def start(
+    A: LinearOperator,
+    b: Inexact[Tensor, "*batch n"],
+    x0: Inexact[Tensor, "*batch n"] | None,
+    wanted: Float[Tensor, "*batch"],
+) -> Start:
+    """The first residual, and which systems it leaves to be solved: those that miss the norm ``wanted``."""
+    x = torch.zeros_like(b) if x0 is None else x0.clone()
+    r = b.clone() if x0 is None else b - A.matvec(x0)
+    norm = torch.linalg.vector_norm(r, dim=-1)
+    reason = torch.full_like(norm, Reason.CONVERGED.code, dtype=torch.int64)
+    return Start(x, r, norm, reason, torch.zeros_like(reason), ~(norm <= wanted))
 
 
 class PreparedKrylov(Prepared):

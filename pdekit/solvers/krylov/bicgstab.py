@@ -8,8 +8,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.core.checks import check_limit
-from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner
+from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner, start
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -41,13 +40,8 @@ class BiCGStab(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
-        check_preconditioner("BiCGStab", self.preconditioner)
+        check_preconditioner("BiCGStab", self.preconditioner, linear=True, instead="GMRES takes it as it is.")
         check_limit("BiCGStab", "max_iterations", self.max_iterations)
-        if self.preconditioner is not None and not self.preconditioner.linear:
-            raise InputError(
-                f"BiCGStab cannot use the preconditioner {self.preconditioner}, whose map is not linear; GMRES() "
-                "takes it."
-            )
 
     def prepare(self, A: LinearOperator) -> Prepared:
         iterate = partial(stabilised_bi_conjugate_gradients, max_iterations=self.max_iterations)
@@ -91,13 +85,8 @@ def stabilised_bi_conjugate_gradients(
         return scalar.unsqueeze(-1)
 
     rounding = torch.finfo(b.dtype).eps
-    x = torch.zeros_like(b) if x0 is None else x0.clone()
-    r = b.clone() if x0 is None else b - A.matvec(x0)
-    norm = length(r)
+    x, r, norm, reason, iterations, active = start(A, b, x0, wanted)
     history = [norm]
-    reason = torch.full_like(norm, Reason.CONVERGED.code, dtype=torch.int64)
-    iterations = torch.zeros_like(reason)
-    active = ~(norm <= wanted)
     shadow, p, v = r, torch.zeros_like(r), torch.zeros_like(r)
     rho = alpha = omega = torch.ones_like(norm).to(b.dtype)
     for step in range(max_iterations):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner, unit_of
+from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner, start, unit_of
 from pdekit.solvers.krylov.directions import Directions, ShortRecurrence
 from pdekit.solvers.krylov.fused import FusedCG, fits
 from pdekit.solvers.krylov.sparse_cg import SparseCG
@@ -52,15 +52,9 @@ class CG(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
-        check_preconditioner("CG", self.preconditioner)
+        instead = "FlexibleCG takes it as it is; so does GMRES, for any matrix."
+        check_preconditioner("CG", self.preconditioner, linear=True, symmetric=True, instead=instead)
         check_limit("CG", "max_iterations", self.max_iterations)
-        given = self.preconditioner
-        if given is not None and not (given.linear and given.symmetric):
-            lack = "linear" if not given.linear else "symmetric"
-            raise InputError(
-                f"CG cannot use the preconditioner {given}, whose map is not {lack}: conjugate gradients need a fixed "
-                "symmetric positive definite one. FlexibleCG takes it as it is; so does GMRES, for any matrix."
-            )
 
     def prepare(self, A: LinearOperator) -> Prepared:
         check_hermitian("CG", A)
@@ -136,13 +130,8 @@ def conjugate_gradients(
         >>> conjugate_gradients(A, None, b, None, torch.tensor(1e-8), 2, check_every=None).x
         tensor([1.0000, 0.5000], dtype=torch.float64)
     """
-    x = torch.zeros_like(b) if x0 is None else x0.clone()
-    r = b.clone() if x0 is None else b - A.matvec(x0)
-    norm = torch.linalg.vector_norm(r, dim=-1)
+    x, r, norm, reason, iterations, active = start(A, b, x0, wanted)
     history = [norm]
-    reason = torch.full_like(norm, Reason.CONVERGED.code, dtype=torch.int64)
-    iterations = torch.zeros_like(reason)
-    active = ~(norm <= wanted)
     rule = directions()
     for step in range(max_iterations):
         if check_every is not None and step % check_every == 0 and not bool(active.any()):

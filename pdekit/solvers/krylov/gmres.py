@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_limit
 from pdekit.solvers.krylov.arnoldi import Arnoldi
-from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner
+from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner, start
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -99,13 +99,8 @@ def generalised_minimal_residuals(
     def preconditioned(v: Tensor) -> Tensor:
         return v if preconditioner is None else preconditioner.matvec(v)
 
-    x = torch.zeros_like(b) if x0 is None else x0.clone()
-    r = b.clone() if x0 is None else b - A.matvec(x0)
-    norm = torch.linalg.vector_norm(r, dim=-1)
+    x, r, norm, reason, iterations, active = start(A, b, x0, wanted)
     history = [norm]
-    reason = torch.full_like(norm, Reason.CONVERGED.code, dtype=torch.int64)
-    iterations = torch.zeros_like(reason)
-    active = ~(norm <= wanted)
     step = 0
     while step < max_iterations:
         if check_every is not None and not bool(active.any()):

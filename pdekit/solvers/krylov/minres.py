@@ -8,8 +8,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.core.checks import check_limit
-from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner
+from pdekit.solvers.krylov.base import PreparedKrylov, check_preconditioner, start
 from pdekit.solvers.krylov.cg import check_hermitian
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
@@ -43,15 +42,9 @@ class MINRES(Method):
     max_iterations: int = 1000
 
     def __post_init__(self):
-        check_preconditioner("MINRES", self.preconditioner)
+        instead = "GMRES takes it as it is."
+        check_preconditioner("MINRES", self.preconditioner, linear=True, symmetric=True, instead=instead)
         check_limit("MINRES", "max_iterations", self.max_iterations)
-        given = self.preconditioner
-        if given is not None and not (given.linear and given.symmetric):
-            lack = "linear" if not given.linear else "symmetric"
-            raise InputError(
-                f"MINRES cannot use the preconditioner {given}, whose map is not {lack}: it needs a fixed symmetric "
-                "positive definite one. GMRES takes it as it is."
-            )
 
     def prepare(self, A: LinearOperator) -> Prepared:
         check_hermitian("MINRES", A)
@@ -102,14 +95,9 @@ def minimal_residuals(
         over = torch.where(beta > 0, 1 / beta, 0.0).unsqueeze(-1)
         return y * over, z * over, beta, definite
 
-    x = torch.zeros_like(b) if x0 is None else x0.clone()
-    r = b.clone() if x0 is None else b - A.matvec(x0)
-    norm = torch.linalg.vector_norm(r, dim=-1)
+    x, r, norm, reason, iterations, active = start(A, b, x0, wanted)
     history = [norm]
-    reason = torch.full_like(norm, Reason.CONVERGED.code, dtype=torch.int64)
-    iterations = torch.zeros_like(reason)
     v, z, beta, definite = scaled(r)
-    active = ~(norm <= wanted)
     reason = torch.where(active & ~definite, Reason.PRECONDITIONER_NOT_DEFINITE.code, reason)
     active = active & definite
     left = beta  # of the right-hand side of the least-squares problem
