@@ -152,7 +152,7 @@ def _compare(session: Session, name: str, mesh: Mesh, seed: int) -> None:
     halves = [systems[: count // 2], systems[count // 2 :]]
     own = {"pdekit Auto()": Auto()} | {f"pdekit CG({recipe})": CG(made) for recipe, made in RECIPES[name].items()}
     chosen = "pdekit Auto()"
-    alone = ["apxchol", *(["superlu"] if name == "disk" else [])]  # SuperLU takes seconds a ball: see the notes
+    alone = ["apxchol", *(["superlu"] if name == "disk" else [])]
     peers: dict[str, Processes] = {"scikit-fem + PyAMG": Processes(solve_all, _parts(mesh, k))}
     peers |= {f"{other}, solve only": Processes(solve_assembled, [(other, h, RTOL) for h in halves]) for other in alone}
     try:
@@ -314,7 +314,7 @@ BENCHMARK = Benchmark(
         "rtol 1e-8 of the true float64 residual, recomputed for every sample of every side with the assembled matrix; "
         "reached says whether every sample met it. apxchol is made for matrices without positive couplings, which "
         "tetrahedra have.",
-        "SuperLU is left out on tetrahedra, where it needs seconds a problem. The stages of two processes are the "
+        "SuperLU is left out on tetrahedra, where its factors fill in. The stages of two processes are the "
         "longer of the two.",
     ),
 )

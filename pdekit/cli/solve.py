@@ -122,7 +122,7 @@ def run(arguments: Namespace) -> int:
     began = time.perf_counter()
     try:
         with patience(
-            progress_line, "solving; where kernels must be compiled first, once per machine, up to a minute ..."
+            progress_line, "solving; kernels that are compiled first, once per machine, take a while ..."
         ):
             samples = problem.family.solve(problem.inputs, rtol=arguments.rtol, method=method)
     except NotConverged as error:  # without its last line, which is advice for Python

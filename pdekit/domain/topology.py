@@ -121,7 +121,7 @@ def entity_keys(nodes: IntArray, n_nodes: int) -> npt.NDArray:
 
 
 def _sorted_columns(nodes: IntArray) -> list[IntArray]:
-    """Columns with each row sorted, by a network of comparisons: several times faster than a sort of short rows."""
+    """Columns with each row sorted, by a network of comparisons: faster than a sort of short rows."""
     columns = [nodes[:, k] for k in range(nodes.shape[1])]
     pairs = {1: (), 2: ((0, 1),), 3: ((0, 1), (1, 2), (0, 1)), 4: ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2))}
     if len(columns) not in pairs:

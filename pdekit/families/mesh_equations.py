@@ -172,7 +172,7 @@ class MeshEquations:
 
         Args:
             matrices: copies of its own matrix; 0 where all samples have the same.
-            factors: whether its matrix may be factored, with a fill that was measured for SuperLU on uniform meshes.
+            factors: whether its matrix may be factored, with an estimate of SuperLU's fill on uniform meshes.
         """
         n, stored, dim = self.space.n_dofs, self.space.pattern.nnz, self.space.mesh.dim
         fill = (3.0, 1.5 * math.log2(n + 1), 2.6 * n ** (1 / 3))[dim - 1] if factors and matrices else 0.0

@@ -63,7 +63,7 @@ class Scattered:
         pairs = zip(waves, reach, strict=True)
         grid = [2 * float(kappa.max()) * float(r) / math.pi + _WIDTH for kappa, r in pairs]
         sums = sum(math.prod(grid[: axis + 1]) * math.prod(modes[axis:]) for axis in range(len(modes)))
-        # A product of the interpolation takes about twice the time of one in a long sum.
+        # The 2: a product of the interpolation costs more than one in a long sum.
         return sums + 2 * len(points) * _WIDTH ** len(modes) < len(points) * math.prod(modes)
 
     def at_points(self, values: FloatArray, out: FloatArray) -> None:

@@ -27,7 +27,7 @@ from pdekit.solvers.preconditioners.multigrid import Multigrid
 __all__ = ["Auto"]
 
 _NARROW = 75
-"""Width below which factoring costs no more than iterating: planes of 10,000 unknowns, boxes of 1,500."""
+"""Width below which factors are cheap: planes of 10,000 unknowns, boxes of 1,500; see ``pdekit bench auto``."""
 
 _MANY, _NARROW_OF_MANY = 8, 15
 """The same where so many matrices share what AMG and IC0 find once."""
@@ -69,23 +69,7 @@ class Auto(Method):
     negative that is seen at once, elsewhere CG meets a direction of negative curvature, and the next method is taken.
     On an accelerator CG takes AMG, which is made of products there, in place of IC0, and GMRES Jacobi.
 
-    ``pdekit bench auto`` prints what each choice costs beside the others. In milliseconds a system, set-up included,
-    rtol 1e-8, two cores (iterations):
-
-    =======================  ======  =======  =========  ==========  ===========
-    matrix                   Direct  CG, AMG  CG, IC0    MINRES      GMRES, ILU0
-    =======================  ======  =======  =========  ==========  ===========
-    diffusion 100 x 100      16      17 (8)   8.3 (112)
-    the same, 32 in a batch  7.6     2.6 (8)  3.7 (113)
-    diffusion 320 x 320      281     138 (9)  212 (349)
-    diffusion 12 x 12 x 12   4.9     6.9 (7)  1.0 (19)
-    diffusion 30 x 30 x 30   714     88 (7)   11 (43)
-    convection 180 x 180     63                                      237 (217)
-    convection 30 x 30 x 30  762                                     21 (23)
-    Helmholtz 180 x 180      65                          530 (1163)  not in 1000
-    Helmholtz 20 x 20 x 20   59                          86 (338)    100 (256)
-    Helmholtz 30 x 30 x 30   775                         210 (448)   308 (399)
-    =======================  ======  =======  =========  ==========  ===========
+    ``pdekit bench auto`` prints what each choice costs beside the others.
 
     Example:
         >>> from pdekit.domain import Grid

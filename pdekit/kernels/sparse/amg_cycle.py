@@ -47,7 +47,7 @@ def refresh(table, index, routes, fixed, entries, values, row):
         Whether all diagonal entries of all levels are positive, as those of a definite matrix are.
     """
     levels = len(table) // COLUMNS
-    # Signed indices would be tested for being negative, which takes a third of the time.
+    # Signed indices would be tested for being negative.
     place, scatter = index.view(np.uint32), routes.view(np.uint32)
     sound = True
     for level in range(levels):

@@ -43,7 +43,7 @@ def matvec(
 
 @jit
 def _product(indptr, indices, entries, x, out, first, last):
-    # Unsigned indices spare the test for negative ones: 2.4 times faster.
+    # Unsigned indices spare the test for negative ones.
     place = np.uint64(indptr[first])
     for i in range(first, last):
         total = entries.dtype.type(0)

@@ -26,7 +26,7 @@ class SuperLU(Prepared):
     """The factors of each matrix of a batch.
 
     A matrix of symmetric pattern is first factored with a symmetric ordering and pivots from the diagonal wherever they
-    are not tiny, which is 1.3 to 1.6 times faster and enough for most. Where the residual shows that it was not, the
+    are not tiny, which is faster and enough for most. Where the residual shows that it was not, the
     fallback factors the matrix again with full partial pivoting.
 
     With a null space of k dimensions, k unknowns that tell its vectors apart are fixed at 0, which leaves a regular

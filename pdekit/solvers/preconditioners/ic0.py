@@ -40,8 +40,8 @@ class IC0(Preconditioner):
             1 (0.97 in 3-D, 0.99 in 2-D, more on finer meshes) nearly keep the row sums: far fewer iterations for
             diffusion, where neighbours are eliminated one after the other; 1 itself may break down.
         ordering: in which unknowns are eliminated. "natural" is their own. "cuthill-mckee" goes from neighbour to
-            neighbour, which takes half the iterations or less where the numbering of a mesh jumps about, as after
-            refinement, and costs about as much as the factorisation. Vectors stay as they are.
+            neighbour, which takes fewer iterations where the numbering of a mesh jumps about, as after refinement.
+            Vectors stay as they are.
 
     Example:
         >>> import scipy.sparse
@@ -106,5 +106,5 @@ def cuthill_mckee(A: CSR) -> np.ndarray:
         return np.zeros(0, dtype=np.int32)
     graph = csr_matrix((np.ones(len(indices), dtype=np.int8), indices, indptr), shape=A.shape)
     symmetric = A.pattern.transposed[0] is A.pattern
-    # Not reversed: incomplete factors came out up to 15 % better that way, on meshes of triangles.
+    # Not reversed: incomplete factors came out better that way, on meshes of triangles.
     return reverse_cuthill_mckee(graph, symmetric_mode=symmetric)[::-1].astype(np.int32)
