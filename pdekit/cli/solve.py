@@ -121,9 +121,7 @@ def run(arguments: Namespace) -> int:
         problem.check_writable(arguments.out)
     began = time.perf_counter()
     try:
-        with patience(
-            progress_line, "solving; kernels that are compiled first, once per machine, take a while ..."
-        ):
+        with patience(progress_line, "solving; kernels that are compiled first, once per machine, take a while ..."):
             samples = problem.family.solve(problem.inputs, rtol=arguments.rtol, method=method)
     except NotConverged as error:  # without its last line, which is advice for Python
         raise PdekitError(re.sub(r"\brtol=", "--rtol ", str(error).rpartition("\n")[0])) from error
