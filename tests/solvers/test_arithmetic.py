@@ -204,3 +204,17 @@ def test_only_constants_are_taken_for_a_null_space():
     assert CSR.from_scipy(body.to_scipy()).nullspace is None
     with pytest.raises((NotConverged, InputError)):
         solve(body, torch.ones(space.n_dofs, dtype=torch.float64), Direct())
+
+
+def test_other_values_have_properties_of_their_own():
+    """What was found of the old entries says nothing of new ones; what was stated stays."""
+    ring = CSR.from_scipy(scipy.sparse.csr_array([[1.0, -1.0], [-1.0, 1.0]]))
+    assert ring.hermitian
+    assert ring.nullspace is not None
+    regular = ring.with_values([torch.tensor([2.0, -1.0, -1.0, 2.0], dtype=torch.float64)])
+    assert regular.nullspace is None
+    np.testing.assert_allclose(solve(regular, np.array([1.0, 0.0])).x, [2 / 3, 1 / 3], rtol=1e-7)
+    skewed = ring.with_values([torch.tensor([2.0, 1.0, -1.0, 2.0], dtype=torch.float64)])
+    assert not skewed.hermitian
+    stated = CSR(ring.pattern, None, ring.entries, tags=DEFINITE).with_values([2 * ring.entries])
+    assert stated.tags == DEFINITE

@@ -82,6 +82,7 @@ class CSR(LinearOperator):
         if entries.ndim == 0 or entries.shape[-1] != self.pattern.nnz:
             raise InputError(f"entries has shape {tuple(entries.shape)}; expected (*batch, {self.pattern.nnz}).")
         self.entries = entries
+        self._stated = tags, nullspace
         self._tags, self._nullspace, self._searched = tags, nullspace, nullspace is not None
         self.near_nullspace, self.geometry = near_nullspace, geometry
 
@@ -123,6 +124,7 @@ class CSR(LinearOperator):
             one.near_nullspace = columns("near_nullspace", near_nullspace, one)
         if nullspace is not None:
             one._nullspace, one._searched = orthonormal(columns("nullspace", nullspace, one), one), True
+            one._stated = tags, one._nullspace
         return one
 
     @property
@@ -196,7 +198,12 @@ class CSR(LinearOperator):
         return (self.entries,)
 
     def with_values(self, values: Sequence[Tensor]) -> "CSR":
-        return self._with(values[0], self._tags)
+        """The same pattern with other entries, of which only what was stated still holds, not what was found."""
+        tags, nullspace = self._stated
+        return CSR(
+            self.pattern, None, values[0], tags=tags, nullspace=nullspace, near_nullspace=self.near_nullspace,
+            geometry=self.geometry,
+        )  # fmt: skip
 
     def _with(self, entries: Tensor, tags: frozenset[Tag] | None) -> "CSR":
         return CSR(
