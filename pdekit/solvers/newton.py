@@ -19,6 +19,7 @@ from pdekit.solvers.method import Method
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, precise
 from pdekit.solvers.operators.dense import DenseMatrix
+from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.solution import NotConverged, Reason, Solution, reasons_of
 
 __all__ = ["NewtonSolution", "newton"]
@@ -182,6 +183,10 @@ def _matrix(jacobian: Jacobian, u: Tensor) -> LinearOperator:
         raise InputError(f"jacobian returned a {A.name}, for {u.shape[-1]} unknowns; expected the square matrix dF/du.")
     for values in A.values:
         check_finite("jacobian(u)", values)
+    if u.is_complex() and not A.dtype.is_complex:
+        if isinstance(A, Stencil):
+            raise InputError(f"u is complex, and jacobian returned a {A.name}, which is real; expected a CSR.")
+        A = A.with_values([values.to(u.dtype) for values in A.values])
     return A
 
 

@@ -228,3 +228,11 @@ def test_a_residual_too_large_for_a_norm_says_so():
     solution = newton(lambda u: torch.exp(u) - torch.tensor([[1e300], [1.0]], dtype=torch.float64), start, throw=False)
     assert solution.reason.tolist() == [Reason.NOT_FINITE, Reason.CONVERGED]
     assert float(solution.x[1]) == pytest.approx(0.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("method", [Auto(), CG(), Direct()])
+def test_a_real_jacobian_serves_complex_unknowns(method):
+    A = CSR.from_scipy(laplacian(4))
+    z = torch.linspace(-1, 1, 16, dtype=torch.float64) * (1 + 2j)
+    solution = newton(lambda u: A.matvec(u) - z, torch.zeros_like(z), lambda u: A, method=method)
+    assert torch.linalg.vector_norm(A.matvec(solution.x) - z) <= 1e-8 * torch.linalg.vector_norm(z)
