@@ -1,7 +1,7 @@
 """The one stopping rule: a method's result is confirmed, restarted from, or declared stagnant."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Inexact, Int
@@ -60,15 +60,13 @@ def confirmed(
         prepared = following
         setup_seconds += time.perf_counter() - began
         again = _restarted(prepared, torch.where(missed.unsqueeze(-1), b, 0.0), None, goal)
-        better = missed & ~(again.residual > found.residual)
-        found = _Attempt(
-            torch.where(better.unsqueeze(-1), again.x, found.x),
-            torch.where(better, again.residual, found.residual),
-            torch.where(better, again.reason, found.reason),
-            torch.where(missed, found.iterations + again.iterations, found.iterations),
-            again.history,
-            setup_seconds,
-            again.name,
+        better = missed & ((again.residual <= found.residual) | ~torch.isfinite(found.residual))
+        found = replace(
+            found,
+            x=torch.where(better.unsqueeze(-1), again.x, found.x),
+            residual=torch.where(better, again.residual, found.residual),
+            reason=torch.where(better, again.reason, found.reason),
+            iterations=torch.where(missed, found.iterations + again.iterations, found.iterations),
         )
         histories.append(torch.where(missed, again.history[1:], torch.nan))
         setup_seconds += again.setup_seconds
@@ -151,10 +149,11 @@ def _restarted(prepared: Prepared, b: Tensor, x0: Tensor | None, goal: _Goal) ->
             break
         rows = missed.unsqueeze(-1)
         again = _attempt(prepared, torch.where(rows, b, 0.0), torch.where(rows, x, 0.0), goal)
-        x = torch.where(rows & (again.residual < residual).unsqueeze(-1), again.x, x)
+        closer = missed & (again.residual < residual)  # not where one of them is NaN
+        x = torch.where(closer.unsqueeze(-1), again.x, x)
         gained = (again.residual <= 0.5 * residual) | (again.residual <= goal.tolerance)
         reason = torch.where(missed, torch.where(gained, again.reason, Reason.STAGNATION.code), reason)
-        residual = torch.where(missed, torch.minimum(again.residual, residual), residual)
+        residual = torch.where(closer, again.residual, residual)
         iterations = torch.where(missed, iterations + again.iterations, iterations)
         histories.append(torch.where(missed, again.history[1:], torch.nan))
         setup_seconds += again.setup_seconds
