@@ -103,9 +103,11 @@ class Auto(Method):
 def _for_sparse(A: CSR) -> tuple[Method, ...]:
     n, width = A.shape[0], A.pattern.width
     plane, on_cpu = width <= n**_PLANE, A.device.type == "cpu"
+    if width <= _NARROW_OF_MANY:
+        return (Direct(),)
     definite = A.hermitian and _may_be_definite(A)
     shared = definite and not A.dtype.is_complex and math.prod(A.batch_shape) >= _MANY
-    if width <= (_NARROW_OF_MANY if shared else _NARROW):
+    if width <= _NARROW and not shared:
         return (Direct(),)
     if definite:
         if A.dtype.is_complex:

@@ -90,7 +90,8 @@ def _check_confirmed(family: Family, inputs: Inputs, u: torch.Tensor, rtol: floa
 
 def _check_reduced(family: Family, inputs: Inputs, u: torch.Tensor, rtol: float) -> None:
     """Of nonlinear equations: the residual against that of the first guess."""
-    start = family.system(inputs).restore(torch.zeros_like(family.system(inputs).rhs))
+    system = family.system(inputs)
+    start = system.restore(torch.zeros_like(system.rhs))
 
     def sizes(field: torch.Tensor) -> torch.Tensor:
         residual = family.residual(field, inputs)

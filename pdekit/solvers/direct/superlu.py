@@ -1,7 +1,6 @@
 """Sparse factorisation by SuperLU."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
@@ -12,6 +11,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.core.errors import InputError
+from pdekit.kernels.threads import for_each_sample
 from pdekit.solvers.method import Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
@@ -109,7 +109,8 @@ class SuperLU(Prepared):
             solved[:, free] = factor.solve(np.ascontiguousarray(columns[:, free].T), trans=self.trans).T
             x[part] = solved.reshape(right[part].shape)
 
-        _spread(substitute, wanted)
+        # SuperLU releases the interpreter's lock while it substitutes.
+        for_each_sample(lambda i, _: substitute(wanted[i]), len(wanted), None)
         found = torch.from_numpy(x).to(b.device)
         return Outcome(
             found if x0 is None else x0 + found,
@@ -137,15 +138,6 @@ class SuperLU(Prepared):
 
     def fallback(self) -> Prepared | None:
         return SuperLU(self.operator, pivoting=True, lazy=True) if self.diagonal_pivots else None
-
-
-def _spread(function, indices: list[_Index]) -> list:
-    """SuperLU releases the interpreter's lock while it substitutes, so that a thread can take a matrix each."""
-    workers = min(torch.get_num_threads(), len(indices))
-    if workers <= 1:
-        return [function(index) for index in indices]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(function, indices))
 
 
 def _symmetric_pattern(A: LinearOperator) -> bool:
