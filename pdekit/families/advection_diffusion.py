@@ -126,7 +126,7 @@ class AdvectionDiffusion(MeshFamily):
     def assembled(self, inputs: Inputs) -> tuple[CSR, Shaped[Tensor, "... dofs"]]:
         """Stiffness + speed times advection + reaction."""
         a, f = self._coefficient("coefficient", inputs), self._coefficient("source", inputs)
-        speed = self._input("speed", inputs) if isinstance(self.speed, RandomField) else torch.tensor(float(self.speed))
+        speed = self._number("speed", inputs)
         worst = self.peclet(inputs)
         if bool((worst > self.max_peclet).any()):
             row = int(worst.argmax())
@@ -139,7 +139,7 @@ class AdvectionDiffusion(MeshFamily):
         space = self.on_mesh.space
         A, b = matrix(forms.diffusion, space, k=a), vector(forms.load, space, f=f)
         carried = self._advection.entries.to(A.device)
-        entries = A.entries + speed.to(torch.float64)[..., None] * carried
+        entries = A.entries + speed[..., None] * carried
         if self.reaction:
             entries = entries + self.reaction * matrix(forms.mass, space).entries.to(A.device)
         A = CSR(A.pattern, None, entries, tags=frozenset(), geometry=A.geometry)
@@ -164,6 +164,6 @@ class AdvectionDiffusion(MeshFamily):
         elif isinstance(self.coefficient, Expression):
             a = self.coefficient(middle)[None]
         else:
-            a = torch.tensor([[float(self.coefficient)]])
-        speed = inputs["speed"].detach() if isinstance(self.speed, RandomField) else torch.tensor([float(self.speed)])
+            a = torch.tensor([[self.coefficient]], dtype=torch.float64)
+        speed = self._number("speed", inputs).detach()
         return (speed.abs() * (rate.to(a.device) / a).amax(-1)).expand(len(inputs))

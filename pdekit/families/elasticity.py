@@ -96,7 +96,7 @@ class Elasticity(MeshFamily):
                     "factor of all loads give load=Uniform(low, high)."
                 )
             object.__setattr__(self, "body_force", tuple(float(f) for f in self.body_force))
-            check_finite("body_force", torch.tensor(self.body_force))
+            check_finite("body_force", torch.tensor(self.body_force, dtype=torch.float64))
             if isinstance(self._example, Mesh) and len(self.body_force) != self._example.dim:
                 raise InputError(f"body_force={self.body_force}; expected {self._example.dim} numbers, one an axis.")
         if not any(part.where == "all" for part in self.boundaries):
@@ -163,7 +163,9 @@ class Elasticity(MeshFamily):
         on_part, value = self.on_mesh.space.boundary(part.where), part.value
         if isinstance(value, int | float):
             return vector(_pressure, on_part, p=float(value))
-        return vector(forms.load, on_part, f=torch.tensor(value) if isinstance(value, tuple) else value)
+        return vector(
+            forms.load, on_part, f=torch.tensor(value, dtype=torch.float64) if isinstance(value, tuple) else value
+        )
 
     def von_mises(self, samples: Samples) -> Float[Tensor, "batch cells"]:
         """The von Mises stress of each cell, from the means of the strain and of Young's modulus over the cell.

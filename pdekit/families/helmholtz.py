@@ -113,12 +113,7 @@ class Helmholtz(MeshFamily):
         """Stiffness - k^2 mass - i k boundary mass."""
         space, parts = self.on_mesh.space, self.on_mesh.parts
         a, n, f = (self._coefficient(name, inputs) for name in ("coefficient", "index", "source"))
-        k = (
-            self._input("wave_number", inputs)
-            if isinstance(self.wave_number, RandomField)
-            else torch.tensor(float(self.wave_number))
-        )
-        k = k.to(torch.float64)[..., None]
+        k = self._number("wave_number", inputs)[..., None]
         self._check_resolution(k, inputs)
         A, b = matrix(forms.diffusion, space, k=a), vector(forms.load, space, f=f)
         mass = matrix(forms.mass, space, c=n)
@@ -138,7 +133,7 @@ class Helmholtz(MeshFamily):
 
     def _at_nodes(self, value: float | Expression) -> Tensor:
         points = self.on_mesh.space.mesh.points
-        return value(points) if isinstance(value, Expression) else torch.tensor(float(value))
+        return value(points) if isinstance(value, Expression) else torch.tensor(value, dtype=torch.float64)
 
     def _check_resolution(self, k: Tensor, inputs: Inputs) -> None:
         """Refuse meshes on which the shortest wave is invisible."""

@@ -114,7 +114,9 @@ class MeshFamily(Family):
             if isinstance(value, bool) or not isinstance(value, RandomField | int | float):
                 raise InputError(f"{name}'s {key} is a {type(value).__name__}; expected a number or a random field.")
             if not isinstance(value, RandomField):
-                (check_positive if key in self._positive() else check_finite)(key, torch.tensor(float(value)))
+                (check_positive if key in self._positive() else check_finite)(
+                    key, torch.tensor(value, dtype=torch.float64)
+                )
             if spec.shape == () and isinstance(value, RandomField) and not isinstance(value, Uniform | Constant):
                 raise InputError(
                     f"{name}'s {key} is one number a sample, and a {type(value).__name__} is a field; expected "
@@ -150,6 +152,13 @@ class MeshFamily(Family):
             return float(value)
         values = self._input(name, inputs)
         return uniform(values) if self._data()[name].shape == () else nodal(values)
+
+    def _number(self, name: str, inputs: Inputs) -> Shaped[Tensor, "*batch"]:
+        """A number, or one a sample where it is random; in float64, as a certificate is about the numbers given."""
+        value = getattr(self, name)
+        if isinstance(value, RandomField):
+            return self._input(name, inputs).to(torch.float64)
+        return torch.tensor(value, dtype=torch.float64)
 
     def _input(self, name: str, inputs: Inputs) -> Tensor:
         """An input, checked anew: a random field may draw what the equation cannot take."""
