@@ -8,7 +8,7 @@ from torch import Tensor
 from pdekit.core.errors import InputError
 from pdekit.domain import Grid, Mesh, RandomShape
 from pdekit.plot.fields import panels_of
-from pdekit.plot.panels import Panel, finite_limits, plot_panels
+from pdekit.plot.panels import Limits, Panel, finite_limits, plot_panels
 from pdekit.samples import Inputs, Samples
 
 if TYPE_CHECKING:
@@ -36,11 +36,11 @@ def samples_figure(samples: Inputs, *, rows: int = 3) -> "matplotlib.figure.Figu
     if len(samples) == 0:
         raise InputError("There are no samples to plot; expected at least one.")
     shown = samples[: min(rows, len(samples))]
-    names = _drawn(shown)
+    names, scales = _drawn(shown), _scales(shown)
     panels = []
     for row in range(len(shown)):
         for name in names:
-            panels += _panel(shown, name, row, first=name == names[0])
+            panels += _panel(shown, name, row, scales.get(name), first=name == names[0])
     return plot_panels(panels, columns=len(names), share_labels=_shares_labels(shown))
 
 
@@ -70,11 +70,13 @@ def prediction_figure(
             "expected the same number of each, at least one."
         )
     schema = truth.schema
-    given = [name for name in _drawn(inputs) if name in schema.inputs]
+    shown = inputs[: min(rows, len(inputs))]
+    scales = _scales(shown)
+    given = list(scales)
     panels = []
-    for row in range(min(rows, len(inputs))):
+    for row in range(len(shown)):
         for name in given:
-            panels += _panel(inputs, name, row, first=name == given[0])
+            panels += _panel(shown, name, row, scales[name], first=name == given[0])
         true_sample, guessed = truth.sample(row), prediction.sample(row)
         domain = _place(true_sample)
         for name in schema.outputs:
@@ -97,19 +99,26 @@ def _drawn(samples: Inputs) -> list[str]:
     return [name for name in samples.fields if samples.schema.field(name).shape != ()]
 
 
-def _panel(samples: Inputs, name: str, row: int, *, first: bool) -> list[Panel]:
-    """The last panel of a field; an input has one scale for all rows, and the first panel bears the row's numbers."""
+def _scales(samples: Inputs) -> dict[str, Limits]:
+    """For each input that is drawn, one scale for all samples."""
+    sample = samples.sample(0)
+    axes = len(_place(sample).shape)
+    scales = {}
+    for name in _drawn(samples):
+        if name in samples.schema.inputs:
+            vector = sample[name][0].ndim > axes
+            scales[name] = finite_limits(_magnitude(_double(samples[name]), vector=vector).numpy())
+    return scales
+
+
+def _panel(samples: Inputs, name: str, row: int, limits: Limits | None, *, first: bool) -> list[Panel]:
+    """The last panel of a field; an input has limits, and the first panel bears the row's numbers."""
     sample = samples.sample(row)
     schema, domain = sample.schema, _place(sample)
     values = _at_nodes(sample[name][0], domain)
-    is_input = name in schema.inputs
     numbers = [(n, float(v)) for n, v in sample.fields.items() if schema.field(n).shape == () and n in schema.inputs]
     note = "".join(f", {n} = {v:.3g}" for n, v in numbers) if first else ""
-    limits = None
-    if is_input:
-        vector = values.ndim > len(domain.shape)
-        limits = finite_limits(_magnitude(_double(samples[name]), vector=vector).numpy())
-    colours = "cividis" if is_input else None
+    colours = None if limits is None else "cividis"
     unit = schema.field(name).units
     return panels_of(name, values, domain, unit=unit, note=note, limits=limits, colours=colours)[-1:]
 

@@ -121,6 +121,16 @@ def test_predictions_stand_beside_the_truth_on_its_scale(darcy_like):
     assert shown[1].get_clim() == shown[2].get_clim() != shown[3].get_clim()
 
 
+def test_samples_that_are_not_drawn_do_not_set_the_scale(darcy_like):
+    inputs, truth, prediction = darcy_like
+    expected = (float(inputs["coefficient"][:2].min()), float(inputs["coefficient"][:2].max()))
+    inputs["coefficient"][2:] = 1e6
+    truth["coefficient"][2:] = 1e6
+    for figure in (prediction_figure(inputs, truth, prediction, rows=2), samples_figure(truth, rows=2)):
+        scales = [image.get_clim() for image in images(figure) if image.axes.get_title() == "coefficient"]
+        assert scales == [expected, expected]
+
+
 def test_predictions_of_another_number_of_samples_are_refused(darcy_like):
     inputs, truth, prediction = darcy_like
     with pytest.raises(InputError, match="4 inputs, 4 true samples and 2 predictions"):
