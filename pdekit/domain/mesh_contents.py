@@ -174,7 +174,8 @@ def _repaired_nodes(points: FloatArray, cells: IntArray, kind: CellKind, repairs
         _, label = scipy.sparse.csgraph.connected_components(graph, directed=False)
         _, first = np.unique(label, return_index=True)
         renumber = first[label]
-        keep &= (np.bincount(renumber[keep], minlength=len(points)) > 0) & (renumber == np.arange(len(points)))
+        # The first of a group stands for it as soon as any of the group is kept, itself or not.
+        keep = np.bincount(renumber[keep], minlength=len(points)) > 0
     place = np.where(keep, np.cumsum(keep) - 1, -1)
     renumber = place[renumber]
     return flat[keep], renumber[cells], renumber

@@ -11,6 +11,7 @@ from pdekit.core.errors import InputError
 from pdekit.core.random import KeyArray, as_keys, normal, uniform
 from pdekit.domain.mesh import Mesh
 from pdekit.domain.mesh_checks import corner_jacobians
+from pdekit.domain.shapes.base import with_tuples
 from pdekit.domain.shapes.round import disk_rings
 from pdekit.domain.topology import KINDS
 
@@ -25,6 +26,9 @@ class RandomShape(ABC):
     Subclasses are frozen dataclasses, so that a configuration file can hold them. Meshes of different keys may have
     different numbers of nodes; :attr:`max_nodes` bounds them.
     """
+
+    def __post_init__(self):
+        with_tuples(self)
 
     @abstractmethod
     def sample(self, keys: KeyArray) -> list[Mesh]:
@@ -72,6 +76,7 @@ class Star(RandomShape):
     radius: float = 1.0
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 <= self.amplitude <= 1:
             raise InputError(f"Star amplitude is {self.amplitude}; expected 0 to 1.")
         if not (isinstance(self.modes, int) and 1 <= self.modes <= 64):

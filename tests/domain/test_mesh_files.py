@@ -356,6 +356,15 @@ def test_orphans_and_duplicates_are_repaired_on_demand(tmp_path):
         Mesh.read(written(tmp_path, ".vtu", points, cells, cell_data=data))
 
 
+def test_an_orphan_may_be_the_first_of_the_nodes_at_its_place(tmp_path):
+    points = np.concatenate([SQUARE[[0]], SQUARE, SQUARE[[0, 2]]])
+    cells = [("triangle", np.array([[1, 2, 3], [5, 6, 4]])), ("line", np.array([[1, 2], [4, 5]]))]
+    path = written(tmp_path, ".vtu", points, cells, cell_data={"boundary:wall": [np.zeros(2, int), np.ones(2, int)]})
+    mesh = Mesh.read(path, drop_orphans=True, merge_duplicates=True)
+    assert (mesh.n_nodes, mesh.volume, len(mesh.boundary("all"))) == (4, 1.0, 4)
+    assert mesh.facets[mesh.boundary("wall")].tolist() == [[0, 1], [3, 0]]
+
+
 def test_second_order_cells_are_refused_or_straightened(tmp_path):
     middle = (SQUARE[[0, 1, 2, 0, 2, 3]] + SQUARE[[1, 2, 0, 2, 3, 0]]) / 2
     points = np.concatenate([SQUARE, middle[[0, 1, 2, 4, 5]]])

@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 import skfem
 import torch
+from jaxtyping import config
 from skfem.models.poisson import laplace
 
 from pdekit.core import InputError
@@ -124,6 +125,33 @@ def test_names_of_the_other_shapes():
 def test_equal_shapes_share_a_mesh():
     assert Disk(2).mesh() is Disk(2).mesh()
     assert Disk(2).mesh() is not Disk(2, radius=2.0).mesh()
+
+
+@pytest.fixture
+def unannotated():
+    """Annotations are not enforced: as users call, who write lists."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    ("lists", "tuples"),
+    [
+        (lambda: Rectangle([4, 2], [[0.0, 2.0], [0.0, 1.0]]), Rectangle((4, 2), ((0.0, 2.0), (0.0, 1.0)))),
+        (lambda: Box([2, 1, 1]), Box((2, 1, 1))),
+        (lambda: Interval(box=[0.0, 2.0]), Interval(box=(0.0, 2.0))),
+        (lambda: Disk(2, centre=[0.0, 1.0]), Disk(2, centre=(0.0, 1.0))),
+        (lambda: Annulus(cells=[2, 12]), Annulus(cells=(2, 12))),
+    ],
+)
+def test_lists_are_as_good_as_tuples(lists, tuples, unannotated):
+    assert lists() == tuples
+    assert lists().mesh() is tuples.mesh()
+
+
+def test_a_star_takes_a_list_too(unannotated):
+    assert hash(Star(rings=[3, 4])) == hash(Star(rings=(3, 4)))
 
 
 @pytest.mark.parametrize(

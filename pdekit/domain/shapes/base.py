@@ -2,7 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ import torch
 from pdekit.core.errors import InputError
 from pdekit.domain.mesh import Mesh
 
-__all__ = ["Shape", "counts", "interval_ends", "named_by_nodes"]
+__all__ = ["Shape", "counts", "interval_ends", "named_by_nodes", "with_tuples"]
 
 
 class Shape(ABC):
@@ -25,10 +27,24 @@ class Shape(ABC):
         """The mesh of this shape; the same object as long as one of the last few."""
         return _kept(self)
 
+    def __post_init__(self):
+        with_tuples(self)
+
 
 @lru_cache(maxsize=16)
 def _kept(shape: Shape) -> Mesh:
     return shape.build()
+
+
+def with_tuples(recipe: object) -> None:
+    """Make tuples of the lists among the arguments of a frozen dataclass: only tuples can be hashed and stay equal."""
+    assert is_dataclass(recipe)
+    for field in fields(recipe):
+        object.__setattr__(recipe, field.name, _hashable(getattr(recipe, field.name)))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def named_by_nodes(mesh: Mesh, masks: Mapping[str, npt.NDArray[np.bool_]]) -> Mesh:

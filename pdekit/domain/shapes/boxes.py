@@ -38,6 +38,7 @@ class Interval(Shape):
     box: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self):
+        super().__post_init__()
         counts(self.cells, 1, "Interval cells")
         interval_ends((self.box,), "Interval box")
 
@@ -71,6 +72,7 @@ class Rectangle(Shape):
     kind: Literal["triangle", "quad"] = "triangle"
 
     def __post_init__(self):
+        super().__post_init__()
         _check(self, 2, ("triangle", "quad"))
 
     def build(self) -> Mesh:
@@ -103,6 +105,7 @@ class Box(Shape):
     kind: Literal["tetra", "hexahedron"] = "tetra"
 
     def __post_init__(self):
+        super().__post_init__()
         _check(self, 3, ("tetra", "hexahedron"))
 
     def build(self) -> Mesh:
@@ -132,6 +135,7 @@ class LShape(Shape):
     kind: Literal["triangle", "quad"] = "triangle"
 
     def __post_init__(self):
+        super().__post_init__()
         counts(self.cells, 1, "LShape cells")
         _check_kind(self, ("triangle", "quad"))
 

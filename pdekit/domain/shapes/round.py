@@ -42,6 +42,7 @@ class Disk(Shape):
     centre: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self):
+        super().__post_init__()
         _check(self, 2)
 
     def build(self) -> Mesh:
@@ -111,6 +112,7 @@ class Annulus(Shape):
     kind: Literal["triangle", "quad"] = "triangle"
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 < self.inner < self.outer < math.inf:
             raise InputError(f"Annulus radii are {self.inner} and {self.outer}; expected 0 < inner < outer.")
         if counts(self.cells, 2, "Annulus cells")[1] < 3:
@@ -159,6 +161,7 @@ class Ball(Shape):
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self):
+        super().__post_init__()
         _check(self, 3)
 
     def build(self) -> Mesh:
