@@ -16,7 +16,7 @@ from pdekit.plot.surfaces import FRONT, View, see
 if TYPE_CHECKING:
     import matplotlib.axes
 
-__all__ = ["MeshPanel", "mesh_panels"]
+__all__ = ["MeshPanel", "aspect_of", "frame", "frame_body", "mesh_panels"]
 
 FloatArray = npt.NDArray[np.float64]
 MOST_LINES = 3000

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import matplotlib.cm
     import matplotlib.figure
 
-__all__ = ["Panel", "colour_bar", "finite_limits", "plot_panels", "save", "scale"]
+__all__ = ["Limits", "Panel", "colour_bar", "finite_limits", "picture_endings", "plot_panels", "save", "titled"]
 
 PANEL_INCHES, BAR_INCHES, TITLE_INCHES = 2.3, 0.75, 0.55
 DIVERGING_SHARE = 0.25
