@@ -22,6 +22,14 @@ def test_the_matrices_are_what_they_are_called(kind, shape):
     assert not np.array_equal(dense, A.to_scipy((0,)).toarray())
 
 
+def test_regret_is_defined_whoever_converges():
+    seconds = {"Auto": 3.0, "Direct": 2.0, "MINRES": 1.0}
+    assert auto._regret(seconds, {"Auto": True, "Direct": True, "MINRES": True}) == 3.0
+    assert auto._regret(seconds, {"Auto": True, "Direct": True, "MINRES": False}) == 1.5
+    assert auto._regret(seconds, {"Auto": True, "Direct": False, "MINRES": False}) == 0.0
+    assert auto._regret(seconds, {"Auto": False, "Direct": False, "MINRES": False}) == np.inf
+
+
 def test_a_small_run():
     report = run(auto.BENCHMARK, quick=True, say=lambda line: None)
     assert [claim["id"] for claim in report["claims"]] == ["auto.regret"]
