@@ -21,12 +21,20 @@ __all__ = [
     "check_shape",
     "check_tolerances",
     "first_index",
+    "is_fake",
 ]
 
 
 def first_index(mask: Shaped[Tensor, "..."]) -> tuple[int, ...]:
     """The index of the first True entry of ``mask``, in row-major order."""
     return tuple(int(i) for i in torch.nonzero(mask)[0])
+
+
+def is_fake(x: Tensor) -> bool:
+    """Whether a tensor has a shape but no numbers (as in `pdekit.testing.check_device`)."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return isinstance(x, FakeTensor)
 
 
 def as_numbers(name: str, values: Any) -> Shaped[Tensor, "..."]:

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from pdekit.core.checks import is_fake
+
 __all__ = ["Router"]
 
 
@@ -78,7 +80,7 @@ class _Route(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, router: Router) -> Tensor:
         ctx.router = router
-        if x.device.type != "cpu" or isinstance(x, torch._subclasses.FakeTensor):
+        if x.device.type != "cpu" or is_fake(x):
             rows, columns, weights = router.on(x.device)
             zeros = torch.zeros((*x.shape[:-1], router.height), dtype=x.dtype, device=x.device)
             return zeros.index_add(-1, rows, weights * x.index_select(-1, columns))

@@ -19,7 +19,7 @@ from pdekit.solvers.amg.coarsen import Splitting
 from pdekit.solvers.amg.tensor_cycle import TensorCycle
 from pdekit.solvers.amg.transfers import Settings, Transfers, build
 from pdekit.solvers.operators.applied import applied
-from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.base import LinearOperator, Tag, owners
 from pdekit.solvers.operators.csr import CSR
 
 __all__ = ["Hierarchy"]
@@ -223,7 +223,7 @@ class Hierarchy(LinearOperator):
     def cycle(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
         """The V-cycle without a gradient."""
         batch, n = torch.broadcast_shapes(x.shape[:-1], self.batch_shape), self.shape[0]
-        owner = torch.arange(len(self._entries)).reshape(self.batch_shape).expand(batch).reshape(-1)
+        owner = owners(self.batch_shape, batch)
         rows = x.detach().expand(*batch, n).reshape(-1, n)
         apply = self._apply_kernels if self.device.type == "cpu" else self._apply_tensors
         return apply(rows, owner).reshape(*batch, n)

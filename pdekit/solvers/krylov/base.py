@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor
 
+from pdekit.core.checks import is_fake
 from pdekit.core.errors import InputError
 from pdekit.solvers.method import Outcome, Prepared
-from pdekit.solvers.multigrid.choice import is_fake
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.solution import Reason

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pdekit.core.checks import is_fake
 from pdekit.solvers.method import Outcome, Prepared
-from pdekit.solvers.multigrid.choice import is_fake
-from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.base import LinearOperator, Tag, owners
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.factored import Factored
 from pdekit.solvers.preconditioners.jacobi import Diagonal
@@ -62,7 +62,7 @@ class SparseCG(Prepared):
         A, batch, n = self.matrices, b.shape[:-1], b.shape[-1]
         count, indptr, indices = math.prod(batch), *A.pattern.arrays
         entries = A.entries.detach().reshape(math.prod(A.batch_shape), A.pattern.nnz).contiguous().numpy()
-        owner = torch.arange(len(entries)).reshape(A.batch_shape).expand(batch).reshape(-1).tolist()
+        owner = owners(A.batch_shape, batch).tolist()
         rhs = b.detach().reshape(count, n).contiguous().numpy()
         x = np.zeros_like(rhs) if x0 is None else x0.detach().reshape(count, n).contiguous().numpy().copy()
         # Not filled: memory is taken only for the steps that are made.

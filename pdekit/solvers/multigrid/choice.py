@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pdekit.core.checks import is_fake
 from pdekit.kernels.plan import GALERKIN_CONTRAST, Level, plan_levels
 
-__all__ = ["Choice", "choose", "is_fake"]
+__all__ = ["Choice", "choose"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,6 @@ class Choice:
     plan: tuple[Level, ...]
     galerkin: bool
     singular: bool
-
-
-def is_fake(x: Tensor) -> bool:
-    """Whether a tensor has a shape but no numbers (as in `pdekit.testing.check_device`)."""
-    from torch._subclasses.fake_tensor import FakeTensor
-
-    return isinstance(x, FakeTensor)
 
 
 def choose(faces: Sequence[Tensor], sink: Tensor | None, periodic: Sequence[bool], coarsening: str) -> list[Choice]:

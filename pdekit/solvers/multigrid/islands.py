@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pdekit.solvers.multigrid.choice import is_fake
+from pdekit.core.checks import is_fake
 
 __all__ = ["Islands", "find_islands"]
 

@@ -1,6 +1,7 @@
 """What every linear operator offers."""
 
 import enum
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
@@ -8,10 +9,10 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Inexact
+from jaxtyping import Inexact, Int
 from torch import Tensor
 
-__all__ = ["LinearOperator", "Tag"]
+__all__ = ["LinearOperator", "Tag", "owners"]
 
 
 class Tag(enum.Enum):
@@ -121,3 +122,13 @@ class LinearOperator(ABC):
     def to_scipy(self, index: tuple[int, ...] = ()) -> scipy.sparse.csr_array:
         """One matrix of the batch as a SciPy CSR array."""
         raise NotImplementedError(f"{type(self).__name__} has no entries to convert.")
+
+
+def owners(batch_shape: tuple[int, ...], batch: tuple[int, ...]) -> Int[Tensor, " systems"]:
+    """Which matrix, counted through its batch, each system of a batch that it broadcasts to meets.
+
+    Example:
+        >>> owners((2,), (3, 2))
+        tensor([0, 1, 0, 1, 0, 1])
+    """
+    return torch.arange(math.prod(batch_shape)).reshape(batch_shape).expand(batch).reshape(-1)

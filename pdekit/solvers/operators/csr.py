@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from pdekit.core.checks import is_fake
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.arithmetic import as_factors, check_stored, columns, of_multiple, of_sum, orthonormal
-from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.base import LinearOperator, Tag, owners
 from pdekit.solvers.operators.constants import constants_in
 from pdekit.solvers.operators.pattern import Pattern
 
@@ -312,14 +313,14 @@ def _product(entries: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
     batch = torch.broadcast_shapes(entries.shape[:-1], x.shape[:-1])
     kind = torch.promote_types(entries.dtype, x.dtype)
     entries, x = entries.to(kind).resolve_conj(), x.to(kind).resolve_conj()
-    if x.device.type != "cpu" or isinstance(x, torch._subclasses.FakeTensor):
+    if x.device.type != "cpu" or is_fake(x):
         products = entries * x.index_select(-1, pattern.indices)
         zeros = torch.zeros((*batch, pattern.n), dtype=kind, device=x.device)
         return zeros.index_add(-1, pattern.rows, products)
     from pdekit.kernels.sparse.product import matvec  # compiled code is loaded on first use
 
     matrices = math.prod(entries.shape[:-1])
-    owner = torch.arange(matrices).reshape(entries.shape[:-1]).expand(batch).reshape(-1)
+    owner = owners(entries.shape[:-1], batch)
     out = matvec(
         *pattern.arrays,
         entries.detach().reshape(matrices, pattern.nnz).contiguous().numpy(),

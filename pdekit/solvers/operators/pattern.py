@@ -120,13 +120,22 @@ class Pattern:
         indptr, indices = self.arrays
         if self.nnz == 0:
             return 0.0
-        graph = scipy.sparse.csr_array((np.ones(self.nnz, dtype=np.int8), indices, indptr), shape=(self.n, self.n))
         place = np.empty(self.n, dtype=np.int64)
-        symmetric = self.transposed[0] is self
-        place[scipy.sparse.csgraph.reverse_cuthill_mckee(graph, symmetric_mode=symmetric)] = np.arange(self.n)
+        place[self.cuthill_mckee[::-1]] = np.arange(self.n)
         stored = np.diff(indptr) > 0
         first = np.minimum.reduceat(place[indices], indptr[:-1][stored])
         return float(np.maximum(place[stored] - first, 0).sum() / self.n)
+
+    @cached_property
+    def cuthill_mckee(self) -> np.ndarray:
+        """Unknowns from first to last, ``(n,)`` int32: from one of few neighbours on, each followed by its own."""
+        indptr, indices = self.arrays
+        if self.nnz == 0:
+            return np.arange(self.n, dtype=np.int32)
+        graph = scipy.sparse.csr_array((np.ones(self.nnz, dtype=np.int8), indices, indptr), shape=(self.n, self.n))
+        symmetric = self.transposed[0] is self
+        order = scipy.sparse.csgraph.reverse_cuthill_mckee(graph, symmetric_mode=symmetric)
+        return order[::-1].astype(np.int32)
 
     def to(self, device: torch.device | str) -> "Pattern":
         """The same pattern on another device."""

@@ -5,9 +5,8 @@ from typing import Literal
 
 import torch
 
-from pdekit.core.checks import check_finite, check_limit, check_number
+from pdekit.core.checks import check_finite, check_limit, check_number, is_fake
 from pdekit.core.errors import InputError
-from pdekit.solvers.multigrid.choice import is_fake
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.base import Preconditioner

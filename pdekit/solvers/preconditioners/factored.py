@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.applied import applied
-from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.base import LinearOperator, Tag, owners
 from pdekit.solvers.operators.csr import CSR
 
 __all__ = [
@@ -114,7 +114,7 @@ class Factored(LinearOperator):
         if x.dtype != self._dtype:
             raise InputError(f"{self.name} takes vectors of {self._dtype}; they are {x.dtype}.")
         batch = torch.broadcast_shapes(x.shape[:-1], self._batch)
-        owner = torch.arange(math.prod(self._batch)).reshape(self._batch).expand(batch).reshape(-1)
+        owner = owners(self._batch, batch)
         rows = x.detach().resolve_conj().expand(*batch, self._n).reshape(-1, self._n).contiguous()
         out = solve(self._factors, owner.numpy(), rows.numpy(), torch.get_num_threads(), transposed=self._transposed)
         return torch.from_numpy(out).reshape(*batch, self._n)

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pdekit.core.checks import is_fake
 from pdekit.core.errors import InputError
 from pdekit.kernels.extension import extend_field, extend_network, open_small_rings, restrict_field
 from pdekit.kernels.plan import periodic_extension
-from pdekit.solvers.multigrid.choice import choose, is_fake
+from pdekit.solvers.multigrid.choice import choose
 from pdekit.solvers.multigrid.hierarchy import Hierarchy
 from pdekit.solvers.operators.applied import applied
 from pdekit.solvers.operators.base import LinearOperator, Tag

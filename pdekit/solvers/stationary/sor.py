@@ -11,7 +11,7 @@ from torch import Tensor
 from pdekit.core.checks import check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.method import Method, Outcome, Prepared
-from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.base import LinearOperator, owners
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.factored import batch_index, stored_matrix
 from pdekit.solvers.solution import Reason
@@ -79,7 +79,7 @@ class _PreparedSOR(Prepared):
         indptr, indices = A.pattern.arrays
         entries = A.entries.detach().to(kind).resolve_conj().reshape(matrices, -1).numpy()
         diagonal = A.diagonal().detach().to(kind).resolve_conj().reshape(matrices, n).numpy()
-        owner = torch.arange(matrices).reshape(A.batch_shape).expand(batch).reshape(-1).numpy()
+        owner = owners(A.batch_shape, batch).numpy()
         wanted = (rtol * torch.linalg.vector_norm(b, dim=-1)).clamp(min=atol).reshape(-1).numpy()
         right = b.detach().to(kind).resolve_conj().reshape(count, n).contiguous().numpy()
         x = np.zeros_like(right) if x0 is None else x0.detach().to(kind).reshape(count, n).numpy().copy()
