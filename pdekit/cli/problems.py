@@ -7,7 +7,7 @@ from typing import Any
 
 from pdekit.cli.conditions import SCALAR, VECTOR, WAVE, Forms
 
-__all__ = ["EQUATIONS", "OPTIONS", "Equation", "Option", "Problem", "field_of", "is_array", "only_word"]
+__all__ = ["EQUATIONS", "OPTIONS", "Equation", "Option", "Problem", "array_of", "field_of", "is_array", "only_word"]
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,17 @@ def is_array(word: str) -> bool:
     return False
 
 
+def array_of(word: str) -> tuple[Any, dict[str, str]]:
+    """The values in a NumPy file, and its name.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    from pdekit.cli.parsing import read_array
+
+    return read_array(word), {"file": Path(word).name}
+
+
 def field_of(option: str, word: str, points: Any) -> tuple[Any, Any]:
     """A number, an expression or a NumPy file as values, and what it was: the number, or its text, or the file's name.
 
@@ -184,9 +195,8 @@ def field_of(option: str, word: str, points: Any) -> tuple[Any, Any]:
         ConfigError: neither of the three.
     """
     from pdekit.cli.conditions import number_or_expression, values_at
-    from pdekit.cli.parsing import read_array
 
     if is_array(word):
-        return read_array(word), {"file": Path(word).name}
+        return array_of(word)
     value = number_or_expression(option, word, points.shape[-1])
     return values_at(value, points), {"expression": word} if callable(value) else value

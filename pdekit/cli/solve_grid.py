@@ -5,8 +5,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from pdekit.cli.conditions import SCALAR, condition
-from pdekit.cli.parsing import read_array
-from pdekit.cli.problems import EQUATIONS, Problem, field_of, is_array, only_word
+from pdekit.cli.problems import EQUATIONS, Problem, array_of, field_of, is_array, only_word
 
 __all__ = ["problem"]
 
@@ -47,12 +46,13 @@ def problem(arguments: Namespace) -> GridProblem:
     if not EQUATIONS[name].on_grids:
         raise ConfigError(f"{name} is solved on a mesh; expected --mesh FILE.")
     words = {key: only_word(f"--{key}", arguments[key]) for key in ("source", "coefficient") if arguments[key]}
-    grid = _grid(arguments, words)
+    found = {key: array_of(word) for key, word in words.items() if is_array(word)}
+    grid = _grid(arguments, {key: tuple(array.shape) for key, (array, _) in found.items()})
     boundaries = [
         condition(side, given, SCALAR, grid.dim)[0] for side, given in arguments.conditions if given != ["periodic"]
     ]
     points = grid.points()
-    found = {key: field_of(f"--{key}", word, points) for key, word in words.items()}
+    found |= {key: field_of(f"--{key}", word, points) for key, word in words.items() if key not in found}
     fields, given = {key: value for key, (value, _) in found.items()}, {key: text for key, (_, text) in found.items()}
     if name == "poisson":
         law = Constant(0.0) if fields else GaussianField(alpha=2, tau=3)
@@ -60,35 +60,26 @@ def problem(arguments: Namespace) -> GridProblem:
         inputs = family.inputs_from(fields["source"]) if fields else family.draw([0], seed=arguments.seed or 0)
         return GridProblem(family, inputs, given, EQUATIONS[name])
     law = Threshold(GaussianField(alpha=2, tau=3), low=3, high=12)
-    number = _number(words.get("source", "1"))
-    source = Constant(0.0) if number is None else number
-    family = Darcy(grid, law, source, boundaries)
+    source = given.get("source", 1.0)
+    family = Darcy(grid, law, source if isinstance(source, float) else Constant(0.0), boundaries)
+    names = family.schema.inputs
     if "coefficient" not in fields:
-        drawn = Darcy(grid, law).draw([0], seed=arguments.seed or 0)
-        if number is not None:
-            return GridProblem(family, family.draw([0], seed=arguments.seed or 0), {}, EQUATIONS[name])
+        drawn = family.draw([0], seed=arguments.seed or 0)
+        if "source" not in names:
+            return GridProblem(family, drawn, {}, EQUATIONS[name])
         fields["coefficient"] = drawn["coefficient"][0]
-    own = (fields["coefficient"],) if number is not None else (fields["coefficient"], fields["source"])
-    kept = {key: value for key, value in given.items() if key in family.schema.inputs}
-    return GridProblem(family, family.inputs_from(*own), kept, EQUATIONS[name])
+    inputs = family.inputs_from(**{key: fields[key] for key in names})
+    return GridProblem(family, inputs, {key: given[key] for key in names if key in given}, EQUATIONS[name])
 
 
-def _number(word: str) -> float | None:
-    try:
-        return float(word)
-    except ValueError:
-        return None
-
-
-def _grid(arguments: Namespace, words: dict[str, str]) -> Any:
+def _grid(arguments: Namespace, shapes: dict[str, tuple[int, ...]]) -> Any:
     """Of the shape of the arrays given, or of the resolution asked for; open along periodic axes."""
     from pdekit.core.errors import ConfigError, did_you_mean
     from pdekit.domain import SIDES as PAIRS
     from pdekit.domain import Grid
 
-    shapes = {f"--{key}": tuple(read_array(word).shape) for key, word in words.items() if is_array(word)}
     if len(set(shapes.values())) > 1:
-        a, b = (shapes[f"--{key}"] for key in ("coefficient", "source"))
+        a, b = (shapes[key] for key in ("coefficient", "source"))
         raise ConfigError(f"--coefficient has shape {a} and --source {b}; expected one shape.")
     resolution = 128 if arguments.resolution is None else arguments.resolution
     if resolution < 3:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pdekit.cli.main import main
+from pdekit.families import Darcy
 from pdekit.samples.hdf5 import read, read_metadata
 from pdekit.solvers import Direct
 
@@ -54,6 +55,31 @@ def test_the_seed_draws_a_sample_of_the_training_stream(capsys):
     law = pk.fields.Threshold(pk.fields.GaussianField(alpha=2, tau=3), low=3, high=12)
     drawn = pk.families.Darcy(pk.Grid((17, 17)), law).draw([0], seed=3)
     assert (read("s.h5")["coefficient"] == drawn["coefficient"]).all()
+
+
+def test_the_seed_draws_the_same_coefficient_for_every_source():
+    for source in ("2", "x"):
+        words = ["--resolution", "9", "--seed", "3", "--source", source, "--out", f"{source}.h5"]
+        assert main(["solve", "darcy", *words]) == 0
+    number, expression = read("2.h5"), read("x.h5")
+    assert set(number.schema.inputs) == {"coefficient"}
+    assert set(expression.schema.inputs) == {"coefficient", "source"}
+    assert torch.equal(number["coefficient"], expression["coefficient"])
+    assert (number["solution"] > expression["solution"])[0, 1:-1, 1:-1].all()
+
+
+def test_fields_are_read_and_drawn_once(monkeypatch):
+    coefficient((9, 9))
+    np.save("f.npy", np.ones((9, 9)))
+    read_files, draws = [], []
+    load, draw = np.load, Darcy.draw
+    monkeypatch.setattr(np, "load", lambda path, **how: read_files.append(path) or load(path, **how))
+    monkeypatch.setattr(Darcy, "draw", lambda self, *a, **how: draws.append(self) or draw(self, *a, **how))
+    assert main(["solve", "darcy", "--coefficient", "a.npy", "--source", "f.npy"]) == 0
+    assert (sorted(read_files), len(draws)) == (["a.npy", "f.npy"], 0)
+    assert main(["solve", "darcy", "--source", "f.npy"]) == 0
+    assert main(["solve", "darcy", "--resolution", "9"]) == 0
+    assert len(draws) == 2
 
 
 def test_boundary_conditions_by_side():
