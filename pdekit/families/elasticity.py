@@ -17,7 +17,7 @@ from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import MeshEquations, matrix, vector
 from pdekit.families.mesh_family import MeshFamily
-from pdekit.fem import P0, Element, Field, Function, Quantity, Space, forms, inner, sym, trace
+from pdekit.fem import P0, Element, Field, Function, Quantity, Space, forms, inner, natural, sym, trace
 from pdekit.fem.surroundings import Surroundings
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
@@ -159,13 +159,11 @@ class Elasticity(MeshFamily):
             return A, load[:, None] * b.to(load.device)
         return A, self.load * b.to(A.device)
 
-    def _traction(self, part: Boundary) -> Float[Tensor, " dofs"]:
-        on_part, value = self.on_mesh.space.boundary(part.where), part.value
+    def _traction(self, part: Boundary) -> Float[Tensor, "*batch dofs"]:
+        space, value = self.on_mesh.space, part.value
         if isinstance(value, int | float):
-            return vector(_pressure, on_part, p=float(value))
-        return vector(
-            forms.load, on_part, f=torch.tensor(value, dtype=torch.float64) if isinstance(value, tuple) else value
-        )
+            return vector(_pressure, space.boundary(part.where), p=float(value))
+        return natural(space, [part])[1]
 
     def von_mises(self, samples: Samples) -> Float[Tensor, "batch cells"]:
         """The von Mises stress of each cell, from the means of the strain and of Young's modulus over the cell.

@@ -17,6 +17,7 @@ from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.fem import Element, Function, Quantity, forms
+from pdekit.fem.naturals import on_boundary
 from pdekit.fem.surroundings import Surroundings
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Schema
@@ -125,7 +126,8 @@ class Helmholtz(MeshFamily):
                 on_part = space.boundary(part.where)
                 entries = entries - 1j * k * matrix(forms.mass, on_part, c=a).entries
                 if not isinstance(part.value, int | float | complex) or part.value != 0:
-                    b = b + vector(_incoming, on_part, a=a, g=part.value)
+                    g = on_boundary(space, part.where, part.value, "value")
+                    b = b + vector(_incoming, on_part, a=a, g=g)
                 tags = frozenset({Tag.SYMMETRIC})
         if entries.is_complex():
             b = b.to(entries.dtype)

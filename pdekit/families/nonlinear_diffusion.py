@@ -18,10 +18,11 @@ from pdekit.families.mesh_equations import MeshEquations, matrix, vector
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.families.residual import Residual
 from pdekit.fem import Element, Eliminated, Field, Function, Quantity, dot
+from pdekit.fem.naturals import on_boundary
 from pdekit.fem.surroundings import Surroundings
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
-from pdekit.solvers import CSR, Auto, LinearSystem, Method, Solution, newton
+from pdekit.solvers import CSR, Auto, Method, Solution, newton
 
 __all__ = ["NonlinearDiffusion"]
 
@@ -113,9 +114,9 @@ class NonlinearDiffusion(MeshFamily):
         space = self.on_mesh.space
         data = self._all(inputs)
         left = vector(_flux, space, u=Field(space, u), **data)
-        for part in self.on_mesh.natural:
-            there = {"a": data["a"], "beta": data["beta"], "g": part.value, "c": part.coefficient or 0.0}
-            left = left - vector(_outflow, space.boundary(part.where), u=Field(space, u), **there)
+        for where, values in self._outflows.items():
+            there = {"a": data["a"], "beta": data["beta"], **values}
+            left = left - vector(_outflow, space.boundary(where), u=Field(space, u), **there)
         return left.expand(u.shape)
 
     def tangent(self, u: Shaped[Tensor, "batch dofs"], inputs: Inputs) -> CSR:
@@ -124,49 +125,56 @@ class NonlinearDiffusion(MeshFamily):
         data = self._all(inputs)
         data.pop("f")
         A = matrix(_tangent, space, w=Field(space, u), **data)
-        for part in self.on_mesh.natural:
-            there = {"a": data["a"], "beta": data["beta"], "g": part.value, "c": part.coefficient or 0.0}
-            more = matrix(_outflow_tangent, space.boundary(part.where), w=Field(space, u), **there)
+        for where, values in self._outflows.items():
+            there = {"a": data["a"], "beta": data["beta"], **values}
+            more = matrix(_outflow_tangent, space.boundary(where), w=Field(space, u), **there)
             A = CSR(A.pattern, None, A.entries - more.entries, geometry=A.geometry)
         return A
+
+    @cached_property
+    def _outflows(self) -> dict[str, dict]:
+        """By part of the boundary: g and c of ``du/dn + c u = g``, as ``assemble`` takes them."""
+        space, found = self.on_mesh.space, {}
+        for part in self.on_mesh.natural:
+            c = 0.0 if part.coefficient is None else on_boundary(space, part.where, part.coefficient, "coefficient")
+            found[part.where] = {"g": on_boundary(space, part.where, part.value, "value"), "c": c}
+        return found
 
     def _all(self, inputs: Inputs) -> dict:
         names = {"a": "coefficient", "beta": "nonlinearity", "f": "source"}
         return {short: self._coefficient(name, inputs) for short, name in names.items()}
 
-    def _start(self, inputs: Inputs) -> tuple[Tensor, Tensor, Eliminated]:
-        """The first guess, what it misses, and the way between fields and unknowns."""
+    def _maps(self, inputs: Inputs) -> Eliminated:
+        """The way between fields and unknowns."""
         n = self.on_mesh.space.n_dofs
         zero = torch.zeros(len(inputs), n, dtype=torch.float64, device=next(iter(inputs.fields.values())).device)
         A = self.tangent(zero, inputs)
-        maps = self.on_mesh.eliminated(A, torch.zeros_like(zero))
-        start = maps.restore(torch.zeros_like(maps.b))
-        return start, self.missing(start, inputs), maps
+        return self.on_mesh.eliminated(A, torch.zeros_like(zero))
+
+    def _start(self, maps: Eliminated) -> Shaped[Tensor, "batch dofs"]:
+        """The first guess: 0 with the Dirichlet values."""
+        return maps.restore(torch.zeros_like(maps.b))
 
     def assembled(self, inputs: Inputs) -> tuple[CSR, Shaped[Tensor, "... dofs"]]:
         """The first Newton step as a linear system for u: the derivative at the first guess."""
-        start, missing, _ = self._start(inputs)
+        start = self._start(self._maps(inputs))
         A = self.tangent(start, inputs)
-        return A, A.matvec(start) - missing
-
-    def equations(self, inputs: Inputs) -> LinearSystem:
-        """The first Newton step of a batch."""
-        return super().equations(inputs)
+        return A, A.matvec(start) - self.missing(start, inputs)
 
     def residual(self, u: Shaped[Tensor, "..."], inputs: Inputs) -> Residual:
         """What u leaves of the nonlinear equation and of the boundary conditions."""
         if inputs.meshes is not None:
             return self._residual_of_each(u, inputs)
         x = self.on_mesh.flat(u)
-        _, _, maps = self._start(inputs)
-        return self.on_mesh.parted(x, -self.missing(x, inputs), maps)
+        return self.on_mesh.parted(x, -self.missing(x, inputs), self._maps(inputs))
 
     def _solve_part(
         self, inputs: Inputs, guess: Samples | None, method: Method | None, rtol: float
     ) -> tuple[Tensor, Solution]:
-        start, missing, maps = self._start(inputs)
+        maps = self._maps(inputs)
+        start = self._start(maps)
         # In units of what the first guess misses, so that a better one has the same goal.
-        scale = torch.linalg.vector_norm(maps.reduce(missing), dim=-1, keepdim=True)
+        scale = torch.linalg.vector_norm(maps.reduce(self.missing(start, inputs)), dim=-1, keepdim=True)
         scale = torch.where(scale > 0, scale, 1.0)
         x0 = maps.reduce(start if guess is None else self.on_mesh.flat(guess[self.output].to(start)))
 

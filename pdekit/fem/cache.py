@@ -22,6 +22,9 @@ class Cache:
         self.limit = limit
         self._kept: OrderedDict[Hashable, tuple[object, int]] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def get(self, key: Hashable, make: Callable[[], Item], size: Callable[[Item], int]) -> Item:
         """What is kept under a key; made, and kept, if there is nothing."""
         found = self._kept.get(key)

@@ -115,7 +115,8 @@ class Coefficient:
     @property
     def key(self) -> Hashable:
         """Equal for coefficients that a form treats alike, whatever their values where those are stored in a tensor."""
-        return self.name, self.layout, self.rank, id(self.space) if self.space else 0, self.constant
+        # All spaces of one element on a mesh number their degrees of freedom alike, whatever their quadrature.
+        return self.name, self.layout, self.rank, self.space.element if self.space else None, self.constant
 
     def flat(self) -> Tensor:
         """The values as vectors ``(*batch, columns)``."""

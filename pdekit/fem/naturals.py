@@ -20,7 +20,7 @@ from pdekit.fem.space import Space
 from pdekit.fem.surroundings import Surroundings
 from pdekit.solvers.operators.csr import CSR
 
-__all__ = ["natural"]
+__all__ = ["natural", "on_boundary"]
 
 
 def natural(
@@ -64,11 +64,11 @@ def natural(
         _check(boundary, named)
     for boundary in boundaries:
         part = _part(space, boundary.where, named)
-        added = assemble(_load, part, k=k, value=_coefficient(space, boundary.where, boundary.value, "value"))
+        added = assemble(_load, part, k=k, value=on_boundary(space, boundary.where, boundary.value, "value"))
         assert isinstance(added, Tensor)
         vector = added if vector is None else vector + added
         if boundary.kind == "robin":
-            coefficient = _coefficient(space, boundary.where, boundary.coefficient, "coefficient", scalar=True)
+            coefficient = on_boundary(space, boundary.where, boundary.coefficient, "coefficient")
             more = assemble(_mass, part, k=k, coefficient=coefficient)
             assert isinstance(more, CSR)
             matrix = more if matrix is None else matrix + more
@@ -121,11 +121,30 @@ def _not_negative(where: str, function: Callable[[Tensor], Any]) -> Callable[[Te
     return checked
 
 
-def _coefficient(space: Space, where: str, value: Any, what: str, scalar: bool = False) -> Any:
-    """A boundary value as a coefficient of a form."""
+def on_boundary(space: Space, where: str, value: Any, what: str) -> Any:
+    """A value of a condition as a coefficient of a form, in the ways that :class:`Boundary` promises.
+
+    Args:
+        space: the space.
+        where: name of the part.
+        value: a number, a tensor ``(*batch, m)`` over ``space.dofs(where)``, a function of points; for vector fields
+            also a tuple.
+        what: ``value`` or ``coefficient``, which is a scalar and not negative.
+
+    Returns:
+        What :func:`assemble` takes.
+
+    Raises:
+        InputError: values that do not fit, a negative coefficient (of a function: where the form is assembled).
+
+    Example:
+        >>> from pdekit.domain import Interval
+        >>> on_boundary(Space(Interval(cells=2).mesh()), "right", torch.tensor([3.0]), "value").values
+        tensor([0., 0., 3.], dtype=torch.float64)
+    """
     if callable(value) and not isinstance(value, Tensor):
         return _not_negative(where, value) if what == "coefficient" else value
-    home = space if not scalar or not space.rank else Space(space.mesh, space.scalar)
+    home = space if what == "value" or not space.rank else Space(space.mesh, space.scalar)
     try:
         numbers = as_precise(value, torch.device("cpu")).detach()
     except (TypeError, ValueError, RuntimeError) as error:

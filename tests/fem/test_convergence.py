@@ -255,3 +255,14 @@ def test_quadratic_elements_integrate_what_they_should():
         one = space.interpolate(1.0)
         M = assemble(forms.mass, space)
         assert float(one @ M.matvec(one)) == pytest.approx(float(mesh.volume), rel=1e-13)
+
+
+def test_repeated_boundary_terms_use_the_same_plans():
+    """Springs on a vector space make a scalar space a call: what is remembered must not depend on it."""
+    space = Space(Rectangle(3).mesh(), Vector(P1()))
+    springs = [Boundary("right", "robin", 0.0, coefficient=torch.full((4,), 5.0))]
+    first, _ = natural(space, springs)
+    kept = len(space.cache)
+    again, _ = natural(space, springs)
+    assert len(space.cache) == kept > 0
+    assert torch.equal(first.entries, again.entries)
