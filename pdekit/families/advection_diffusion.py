@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
-from pdekit.domain import Boundary, Mesh
+from pdekit.domain import Boundary
 from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import matrix, vector
@@ -83,11 +83,11 @@ class AdvectionDiffusion(MeshFamily):
 
     def __post_init__(self):
         if not callable(self.velocity):
+            dim = self._example.dim
+            if isinstance(self.velocity, str | float | int) or len(self.velocity) != dim:
+                raise InputError(f"velocity={self.velocity!r}; expected {dim} numbers or expressions, one an axis.")
             parts = tuple(self.velocity)
             object.__setattr__(self, "velocity", parts)
-            dim = self._example.dim if isinstance(self._example, Mesh) else len(parts)
-            if isinstance(self.velocity, str) or len(parts) != dim:
-                raise InputError(f"velocity={parts}; expected {dim} numbers or expressions, one an axis.")
             for part in parts:
                 if isinstance(part, str):
                     Expression(part)

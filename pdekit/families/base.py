@@ -289,7 +289,7 @@ class Family(Source):
             except (InputError, NotConverged) as error:
                 error.add_note(f"This is sample {i} of the batch, on {mesh}.")
                 raise
-        fields = {name: values for name, values in inputs.fields.items()}
+        fields = dict(inputs.fields)
         found = [part[self.output][0] for part in parts]
         fields[self.output] = torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
         rows = [part.certificate for part in parts if part.certificate is not None]

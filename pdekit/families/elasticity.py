@@ -17,7 +17,7 @@ from pdekit.families.base import MeshDomain
 from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import MeshEquations, matrix, vector
 from pdekit.families.mesh_family import MeshFamily
-from pdekit.fem import P0, Element, Field, Function, Quantity, Space, forms, inner, natural, sym, trace
+from pdekit.fem import P0, Element, Field, Function, Quantity, Space, forms, inner, natural, sym
 from pdekit.fem.surroundings import Surroundings
 from pdekit.fields import RandomField
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
@@ -200,7 +200,7 @@ def _is_zero(value: Any) -> bool:
 
 
 def _stiffness(u: Function, v: Function, w: Surroundings) -> Quantity:
-    return w.young * (w.lam * trace(u.grad) * trace(v.grad) + 2 * w.mu * inner(sym(u.grad), sym(v.grad)))
+    return w.young * forms.elasticity(u, v, w)
 
 
 def _pressure(v: Function, w: Surroundings) -> Quantity:

@@ -129,10 +129,11 @@ class MeshEquations:
             InputError: u of another shape.
         """
         x = self.flat(u)
-        left = b - A.matvec(x)
-        if balance and self._floats(A, b):
-            left = left - self.weights * (b.sum(-1, keepdim=True) / self.weights.sum())
-        return self.parted(x, left, self.eliminated(A, b))
+        left, reduced = b - A.matvec(x), self.eliminated(A, b)
+        if balance and not self.dirichlet and reduced.A.nullspace is not None:
+            weights = self.weights.to(b.device)
+            left = left - weights * (b.sum(-1, keepdim=True) / weights.sum())
+        return self.parted(x, left, reduced)
 
     def flat(self, u: Shaped[Tensor, "..."]) -> Shaped[Tensor, "batch dofs"]:
         """Solutions as vectors of degrees of freedom.
@@ -163,9 +164,6 @@ class MeshEquations:
             inside[dofs] = False
             boundary[part.where] = mismatch[..., dofs]
         return Residual(self.shaped(left * inside), boundary)
-
-    def _floats(self, A: CSR, b: Shaped[Tensor, "... dofs"]) -> bool:
-        return not self.dirichlet and self.system(A, b).operator.nullspace is not None
 
     def sample_bytes(self, matrices: int, *, factors: bool) -> int:
         """What assembling and solving one sample takes at the peak, apart from what all samples share.

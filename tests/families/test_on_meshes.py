@@ -301,6 +301,7 @@ def test_elastic_systems_carry_rigid_body_modes():
         ),
         (lambda: Darcy(Disk(2), MEDIUM, boundaries=[Boundary("all", "impedance")]), "'all' is impedance"),
         (lambda: AdvectionDiffusion(Disk(2), (1.0,), NOISE), "expected 2 numbers or expressions"),
+        (lambda: AdvectionDiffusion(Disk(2), "xy", NOISE), "velocity='xy'; expected 2 numbers or expressions"),
         (lambda: AdvectionDiffusion(Disk(2), ("x", "import os"), NOISE), "import"),
         (lambda: AdvectionDiffusion(Disk(2), (0, 0), NOISE, reaction=-1.0), "reaction=-1"),
     ],
