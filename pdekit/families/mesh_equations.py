@@ -14,15 +14,11 @@ from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.conditions import REST, with_rest
 from pdekit.families.residual import Residual
-from pdekit.fem import P1, Q1, BoundarySpace, Element, Eliminated, Space, Vector, assemble, eliminate, forms, natural
+from pdekit.fem import BoundarySpace, Element, Eliminated, Space, Vector, assemble, eliminate, forms, natural
+from pdekit.fem.elements import first_order
 from pdekit.solvers import CSR, LinearSystem
 
-__all__ = ["MeshEquations", "first_order", "matrix", "vector"]
-
-
-def first_order(mesh: Mesh) -> Element:
-    """P1 on lines, triangles and tetrahedra, Q1 on quads and hexahedra."""
-    return P1() if mesh.cell_kind.simplex else Q1()
+__all__ = ["MeshEquations", "matrix", "vector"]
 
 
 def matrix(form: Callable, space: Space | BoundarySpace, **coefficients: Any) -> CSR:
@@ -68,9 +64,9 @@ class MeshEquations:
     ):
         self.complex = complex
         named, self.parts = with_rest(mesh, parts)
-        scalar = element or first_order(mesh)
+        scalar = element or first_order(mesh.kind)
         if scalar.degree == 0:
-            raise InputError(f"The element is {scalar}; expected a continuous one such as {first_order(mesh)}().")
+            raise InputError(f"The element is {scalar}; expected a continuous one such as {first_order(mesh.kind)}().")
         self.space = Space(named, Vector(scalar) if vector else scalar, quadrature_order)
         self.components = dict(components or {})
         dirichlet = [part for part in self.parts if part.kind == "dirichlet"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
-from pdekit.fem.elements import P1, Q1, Element
+from pdekit.fem.elements import Element, first_order
 from pdekit.fem.patch import Patch
 from pdekit.fem.points import as_precise, at_points
 from pdekit.fem.quantities import Function, Quantity
@@ -25,7 +25,7 @@ Layout = Literal["uniform", "cells", "nodes", "dofs", "points"]
 
 
 @dataclass(frozen=True, eq=False)
-class Shaped_:
+class Told:
     """Values whose shape is told rather than guessed; made by cellwise, nodal and uniform."""
 
     values: Any
@@ -33,19 +33,19 @@ class Shaped_:
     rank: int
 
 
-def cellwise(values: Any, rank: int = 0) -> Shaped_:
+def cellwise(values: Any, rank: int = 0) -> Told:
     """One value a cell: ``(*batch, cells)``, or vectors or matrices with rank 1 or 2, ``(*batch, cells, dim)``."""
-    return Shaped_(values, "cells", rank)
+    return Told(values, "cells", rank)
 
 
-def nodal(values: Any, rank: int = 0) -> Shaped_:
+def nodal(values: Any, rank: int = 0) -> Told:
     """One value a node of the mesh, linear in between: ``(*batch, nodes)``, or more axes as in :func:`cellwise`."""
-    return Shaped_(values, "nodes", rank)
+    return Told(values, "nodes", rank)
 
 
-def uniform(values: Any, rank: int = 0) -> Shaped_:
+def uniform(values: Any, rank: int = 0) -> Told:
     """The same value everywhere, one for each sample: ``(*batch,)``, or with more axes as in :func:`cellwise`."""
-    return Shaped_(values, "uniform", rank)
+    return Told(values, "uniform", rank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +172,7 @@ class Coefficient:
                 chosen = self.values.index_select(at, patch.cells.to(self.values.device))
             return Quantity(chosen[(..., None, None, None, *[slice(None)] * self.rank)], self.rank)
         if self.layout == "nodes":
-            numbers = patch.nodes
-            element: Element = P1() if patch.simplex else Q1()
+            numbers, element = patch.nodes, first_order(patch.mesh.kind)
             parts, rank = 1, self.rank
         else:
             assert self.space is not None
@@ -198,7 +197,7 @@ class Coefficient:
                 yield Quantity(unit.reshape(1, 1, 1, 1, *components), self.rank), cells * len(units) + k
             return
         if self.layout == "nodes":
-            numbers, element = patch.nodes, (P1() if patch.simplex else Q1())
+            numbers, element = patch.nodes, first_order(patch.mesh.kind)
         else:
             assert self.space is not None
             numbers, element = self.space.node_dofs[patch.cells], self.space.scalar
@@ -246,7 +245,7 @@ def coefficient(name: str, given: Any, space: "Space", device: torch.device) -> 
         return Coefficient(name, "uniform", 0, None, given)
     if isinstance(given, Callable) and not isinstance(given, Tensor):
         return Coefficient(name, "points", 0, None, given)
-    told = given if isinstance(given, Shaped_) else None
+    told = given if isinstance(given, Told) else None
     values = _numbers(name, told.values if told else given, device)
     layout, rank = (told.layout, told.rank) if told else _guess(name, tuple(values.shape), space)
     if told:
@@ -293,15 +292,14 @@ def _guess(name: str, shape: tuple[int, ...], space: "Space") -> tuple[Layout, i
         hint = " One number for each sample is fem.uniform(values)."
     raise InputError(
         f"The coefficient {name} has shape {shape}; expected (*batch, {cells}) by cells or (*batch, {nodes}) by "
-        "nodes, with "
-        f"a trailing {d_text} for vectors and {d_text}, {d_text} for matrices.{hint}"
+        f"nodes, with a trailing {d_text} for vectors and {d_text}, {d_text} for matrices.{hint}"
     )
 
 
 _MAKERS = {"cells": "fem.cellwise", "nodes": "fem.nodal", "uniform": "fem.uniform"}
 
 
-def _check_told(name: str, shape: tuple[int, ...], told: Shaped_, space: "Space") -> None:
+def _check_told(name: str, shape: tuple[int, ...], told: Told, space: "Space") -> None:
     expected = [space.mesh.dim] * told.rank
     if told.layout != "uniform":
         expected.insert(0, space.mesh.n_cells if told.layout == "cells" else space.mesh.n_nodes)
@@ -309,6 +307,5 @@ def _check_told(name: str, shape: tuple[int, ...], told: Shaped_, space: "Space"
         text = ", ".join(map(str, ["*batch", *expected]))
         raise InputError(
             f"The coefficient {name} was given as {_MAKERS[told.layout]}(values, rank={told.rank}) with the shape "
-            f"{shape}; "
-            f"expected ({text})."
+            f"{shape}; expected ({text})."
         )

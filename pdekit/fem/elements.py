@@ -13,7 +13,7 @@ from skfem.quadrature import get_quadrature
 from pdekit.core.errors import InputError
 from pdekit.domain.topology import KINDS, CellKind
 
-__all__ = ["P0", "P1", "P2", "Q0", "Q1", "Q2", "Element", "Reference", "Vector", "reference"]
+__all__ = ["P0", "P1", "P2", "Q0", "Q1", "Q2", "Element", "Reference", "Vector", "first_order", "reference"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -97,6 +97,16 @@ class Vector:
 
     def __str__(self) -> str:
         return f"Vector({self.element})"
+
+
+def first_order(kind: str) -> Element:
+    """P1 on lines, triangles and tetrahedra, Q1 on quads and hexahedra: also the map from the reference cell.
+
+    Example:
+        >>> str(first_order("quad"))
+        'Q1'
+    """
+    return P1() if KINDS[kind].simplex else Q1()
 
 
 @dataclass(frozen=True, eq=False)

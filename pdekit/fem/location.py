@@ -8,7 +8,7 @@ from scipy.spatial import KDTree
 
 from pdekit.core.errors import InputError
 from pdekit.domain import Mesh
-from pdekit.fem.elements import P1, Q1, FloatArray, reference
+from pdekit.fem.elements import FloatArray, first_order, reference
 
 if TYPE_CHECKING:
     from pdekit.fem.space import Space
@@ -65,8 +65,7 @@ def locate(mesh: Mesh, points: FloatArray) -> Located:
         distance = np.linalg.norm(mesh.points.numpy() - points[i], axis=1).min()
         raise InputError(
             f"points[{i}] = {points[i].tolist()} lies in no cell ({len(outside)} of {len(points)} do not); the "
-            "nearest node "
-            f"is {distance:.3g} away."
+            f"nearest node is {distance:.3g} away."
         )
     return Located(found, places)
 
@@ -87,7 +86,7 @@ def _try(
 def _inverse(mesh: Mesh, corners: FloatArray, points: FloatArray) -> FloatArray:
     """Reference coordinates of points in cells, by Newton's method; one step where the map is affine."""
     kind = mesh.cell_kind
-    element = reference(P1() if kind.simplex else Q1(), mesh.kind)
+    element = reference(first_order(mesh.kind), mesh.kind)
     place = np.full_like(points, 1 / (kind.dim + 1) if kind.simplex else 0.5)
     for _ in range(1 if kind.simplex else _STEPS):
         values, gradients = element.tabulate(place)

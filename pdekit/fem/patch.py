@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pdekit.domain import Mesh
 from pdekit.domain.topology import KINDS
-from pdekit.fem.elements import P1, Q1, Element, quadrature, reference
+from pdekit.fem.elements import Element, first_order, quadrature, reference
 
 __all__ = ["Patch"]
 
@@ -20,7 +20,7 @@ class Patch:
     Args:
         mesh: the mesh.
         cells: ``(m,)`` cell numbers.
-        order: of the quadrature rule; or the points ``(1, q, dim)`` of the reference cell themselves.
+        order: of the quadrature rule.
         local: ``(m,)``, which facet of its cell each item is; None for the cells themselves.
         device: where tensors go.
     """
@@ -80,7 +80,7 @@ class Patch:
 
     @property
     def _geometric(self) -> Element:
-        return P1() if self.simplex else Q1()
+        return first_order(self.mesh.kind)
 
     @cached_property
     def _corners(self) -> Float64[Tensor, "m k dim"]:
@@ -175,7 +175,7 @@ def _facet_rule(kind: str, order: int) -> tuple[np.ndarray, np.ndarray]:
     corners = cell.corners[cell.facets]
     if cell.dim == 1:
         return corners, np.array([[[-1.0]], [[1.0]]])
-    plane = reference(Q1() if cell.facet_kind == "quad" else P1(), cell.facet_kind)
+    plane = reference(first_order(cell.facet_kind), cell.facet_kind)
     values, gradients = plane.tabulate(quadrature(cell.facet_kind, order)[0])
     points = np.einsum("qk,fkd->fqd", values, corners)
     tangents = np.einsum("qkb,fkd->fqbd", gradients, corners)

@@ -67,8 +67,7 @@ def at_points(
         given = f"the shape {tuple(values.shape)}"
     raise InputError(
         f"{what} answered with {given} for {m} points; expected ({m},), ({m}, {dim}) or a tuple of {dim} components. "
-        "It "
-        f"gets coordinates first: x[0] has the shape ({m},)."
+        f"It gets coordinates first: x[0] has the shape ({m},)."
     )
 
 

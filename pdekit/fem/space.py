@@ -15,7 +15,7 @@ from pdekit.domain import Mesh
 from pdekit.domain.shapes import Shape
 from pdekit.fem.boundary_space import BoundarySpace
 from pdekit.fem.cache import Cache
-from pdekit.fem.elements import P1, Q1, Element, Vector, default_order, reference
+from pdekit.fem.elements import Element, Vector, default_order, first_order, reference
 from pdekit.fem.integration import Integration
 from pdekit.fem.location import evaluate
 from pdekit.fem.patch import Patch
@@ -59,7 +59,7 @@ class Space(Integration):
         if not isinstance(mesh, Mesh):
             raise InputError(f"mesh is a {type(mesh).__name__}; expected a Mesh, or a shape such as Disk().")
         if element is None:
-            element = P1() if mesh.cell_kind.simplex else Q1()
+            element = first_order(mesh.kind)
         if isinstance(element, type):
             raise InputError(
                 f"element is the class {element.__name__}; expected an object such as {element.__name__}()."
@@ -190,8 +190,7 @@ class Space(Integration):
         if len(nodes) == 0 and len(facets):
             raise InputError(
                 f"{self.element} has no degree of freedom on the boundary {name!r}; expected a continuous element, or "
-                "the "
-                "condition as boundary terms (fem.natural)."
+                "the condition as boundary terms (fem.natural)."
             )
         return self._with_components(nodes[:, None]).reshape(-1)
 

@@ -128,7 +128,7 @@ def _h1_squared(values: Tensor, domain: Grid | Mesh) -> Tensor:
     if isinstance(domain, Mesh):
         from pdekit import fem
 
-        space = fem.Space(domain, fem.P1() if domain.cell_kind.simplex else fem.Q1())
+        space = fem.Space(domain)
         return fem.norm_h1(space, values).square()
     total = _integral(values.square(), domain)
     for axis, (spacing, closed) in enumerate(zip(domain.spacing, domain.closed_axes, strict=True)):
