@@ -48,6 +48,12 @@ class BoundarySpace(Integration):
     def item_dofs(self) -> Int64[Tensor, "items k"]:
         return self._space.cell_dofs[self.cells]
 
+    @cached_property
+    def nodes(self) -> Int64[Tensor, " points"]:
+        """The points with degrees of freedom that lie on the facets, in order."""
+        on_facet = torch.from_numpy(self._space.facet_functions)[self._local]
+        return torch.unique(self._space.node_dofs[self.cells][on_facet])
+
     def patch_of(self, items: Int64[Tensor, " m"], device: torch.device, order: int | None = None) -> Patch:
         order = order or self._space.quadrature_order
         return Patch(self._space.mesh, self.cells[items], order, self._local[items], device)

@@ -182,20 +182,16 @@ class Space(Integration):
         Raises:
             InputError: an unknown name (the message lists the names), or an element without any there.
         """
-        facets = self.mesh.boundary(name)
-        cells = self.mesh.facet_cells[facets, 0]
-        local = (self.mesh.cell_facets[cells] == facets[:, None]).int().argmax(dim=1)
-        on_facet = torch.from_numpy(self._facet_functions)[local]
-        nodes = torch.unique(self.node_dofs[cells][on_facet])
-        if len(nodes) == 0 and len(facets):
+        part = self.boundary(name)
+        if len(part.nodes) == 0 and len(part.facets):
             raise InputError(
                 f"{self.element} has no degree of freedom on the boundary {name!r}; expected a continuous element, or "
                 "the condition as boundary terms (fem.natural)."
             )
-        return self._with_components(nodes[:, None]).reshape(-1)
+        return self._with_components(part.nodes[:, None]).reshape(-1)
 
     @cached_property
-    def _facet_functions(self) -> np.ndarray:
+    def facet_functions(self) -> np.ndarray:
         """``(facets per cell, k)``, whether each basis function sits on each facet."""
         cell, nodes = self.reference.kind, self.reference.nodes
         on = []
