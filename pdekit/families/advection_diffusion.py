@@ -13,7 +13,6 @@ from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary
 from pdekit.families.base import MeshDomain
-from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.fem import Element, forms
@@ -113,9 +112,7 @@ class AdvectionDiffusion(MeshFamily):
         what = "-div(coefficient grad u) + speed velocity . grad u + reaction u = source"
         equation = ", ".join([what, f"velocity = {flow}", f"reaction = {self.reaction:g}", *self._given()])
         specs = (*self._specs(), solution)
-        return Schema(
-            self.place, specs, conditions(self._example, self.boundaries), f"{equation}, {self.on_mesh.space.element}"
-        )
+        return Schema(self.place, specs, self.conditions, f"{equation}, {self.on_mesh.space.element}")
 
     def flow(self, x: Float[Tensor, "dim points"]) -> Any:
         """The velocity at points, coordinates first, without the factor ``speed``."""

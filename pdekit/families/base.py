@@ -172,16 +172,20 @@ class Family(Source):
         return weights / self._example.volume
 
     @cached_property
+    def conditions(self) -> tuple[Boundary, ...]:
+        """The condition on each part of the boundary."""
+        return conditions(self._example, getattr(self, "boundaries", ()))
+
+    @cached_property
     def on_mesh(self) -> MeshEquations:
         """Space and conditions of a family on a mesh."""
-        parts = conditions(self._example, getattr(self, "boundaries", ()))
-        return MeshEquations(self._mesh, parts, getattr(self, "element", None))
+        return MeshEquations(self._mesh, self.conditions, getattr(self, "element", None))
 
     def _check_domain(
         self, grids_only: Mapping[str, Any] | None = None, meshes_only: Mapping[str, Any] | None = None
     ) -> None:
         """Refuse boundary conditions that do not fit, and options of the other kind of domain but their defaults."""
-        for part in conditions(self._example, getattr(self, "boundaries", ())):
+        for part in self.conditions:
             if part.kind == "impedance":
                 raise InputError(
                     f"The boundary {part.where!r} is impedance, a condition for waves; Helmholtz takes it."

@@ -13,7 +13,6 @@ from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Grid, Mesh
 from pdekit.families.base import ArrayLike, Domain, Family
-from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.mesh_family import Positive
 from pdekit.families.residual import Residual, diffusion_residual
@@ -129,7 +128,7 @@ class Darcy(Family):
         law = f", a = {self.coefficient}" if isinstance(self.coefficient, Expression) else ""
         equation = f"-div(a grad u) = {source}{law}, {scheme}"
         specs.append(FieldSpec("solution", "output", description="pressure u", shape=self._solution_shape()))
-        return Schema(self.place, tuple(specs), conditions(self._example, self.boundaries), equation)
+        return Schema(self.place, tuple(specs), self.conditions, equation)
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The fields behind those of ``coefficient`` and ``source`` that are random."""

@@ -14,7 +14,6 @@ from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.base import MeshDomain
-from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import MeshEquations, matrix, vector
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.fem import P0, Element, Field, Function, Quantity, Space, forms, inner, natural, sym
@@ -120,8 +119,7 @@ class Elasticity(MeshFamily):
     @cached_property
     def on_mesh(self) -> MeshEquations:
         """Space and conditions."""
-        parts = conditions(self._example, self.boundaries)
-        return MeshEquations(self._mesh, parts, self.element, vector=True, components=self.components)
+        return MeshEquations(self._mesh, self.conditions, self.element, vector=True, components=self.components)
 
     @property
     def schema(self) -> Schema:
@@ -132,9 +130,7 @@ class Elasticity(MeshFamily):
         force = f"load {self._force.tolist()}"
         equation = ", ".join([f"-div sigma(u) = {force}", f"poisson = {self.poisson:g}", *self._given()])
         specs = (*self._specs(), solution)
-        return Schema(
-            self.place, specs, conditions(self._example, self.boundaries), f"{equation}, {self.on_mesh.space.scalar}"
-        )
+        return Schema(self.place, specs, self.conditions, f"{equation}, {self.on_mesh.space.scalar}")
 
     @property
     def _force(self) -> Float[Tensor, " dim"]:

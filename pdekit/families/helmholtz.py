@@ -13,7 +13,6 @@ from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary
 from pdekit.families.base import MeshDomain
-from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.fem import Element, Function, Quantity, forms
@@ -102,9 +101,7 @@ class Helmholtz(MeshFamily):
         solution = FieldSpec(
             "solution", "output", description="pressure u", shape=self._solution_shape(), complex=self.on_mesh.complex
         )
-        return Schema(
-            self.place, (*self._specs(), solution), conditions(self._example, self.boundaries), self._equation()
-        )
+        return Schema(self.place, (*self._specs(), solution), self.conditions, self._equation())
 
     def _equation(self) -> str:
         what = "-div(coefficient grad u) - wave_number^2 index u = source"

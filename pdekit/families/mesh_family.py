@@ -15,7 +15,6 @@ from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Grid
 from pdekit.families.base import Family
-from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import MeshEquations
 from pdekit.families.residual import Residual
 from pdekit.fem import nodal, uniform
@@ -72,10 +71,9 @@ class MeshFamily(Family):
     @cached_property
     def on_mesh(self) -> MeshEquations:
         """Space and conditions."""
-        parts = conditions(self._example, getattr(self, "boundaries", ()))
-        is_complex = any(part.kind == "impedance" for part in parts)
+        is_complex = any(part.kind == "impedance" for part in self.conditions)
         element = getattr(self, "element", None)
-        return MeshEquations(self._mesh, parts, element, vector=self.vector, complex=is_complex)
+        return MeshEquations(self._mesh, self.conditions, element, vector=self.vector, complex=is_complex)
 
     def equations(self, inputs: Inputs) -> LinearSystem:
         """The finite element equations of a batch."""
@@ -104,7 +102,7 @@ class MeshFamily(Family):
                 f"{name} lives on meshes; expected a Mesh, or a recipe such as Rectangle(cells=64), in place of "
                 f"Grid({self.domain.shape})."
             )
-        for part in conditions(self._example, getattr(self, "boundaries", ())):
+        for part in self.conditions:
             if part.kind not in self.kinds:
                 raise InputError(f"The boundary {part.where!r} is {part.kind}; {name} takes {', '.join(self.kinds)}.")
         for key, spec in self._data().items():

@@ -13,7 +13,6 @@ from pdekit.core.errors import InputError
 from pdekit.core.expressions import Expression
 from pdekit.domain import Boundary
 from pdekit.families.base import MeshDomain
-from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import MeshEquations, matrix, vector
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.families.residual import Residual
@@ -98,8 +97,7 @@ class NonlinearDiffusion(MeshFamily):
     @cached_property
     def on_mesh(self) -> MeshEquations:
         """Space and conditions."""
-        parts = conditions(self._example, self.boundaries)
-        return MeshEquations(self._mesh, parts, self.element, quadrature_order=_QUADRATURE)
+        return MeshEquations(self._mesh, self.conditions, self.element, quadrature_order=_QUADRATURE)
 
     @property
     def schema(self) -> Schema:
@@ -107,7 +105,7 @@ class NonlinearDiffusion(MeshFamily):
         solution = FieldSpec("solution", "output", description="temperature u", shape=self._solution_shape())
         what = "-div(coefficient (1 + nonlinearity u^2) grad u) = source"
         equation = ", ".join([what, *self._given(), str(self.on_mesh.space.element)])
-        return Schema(self.place, (*self._specs(), solution), conditions(self._example, self.boundaries), equation)
+        return Schema(self.place, (*self._specs(), solution), self.conditions, equation)
 
     def missing(self, u: Shaped[Tensor, "batch dofs"], inputs: Inputs) -> Shaped[Tensor, "batch dofs"]:
         """By how much u misses the equations, tested with every basis function; Dirichlet values are not looked at."""

@@ -11,7 +11,6 @@ from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Mesh
 from pdekit.families.base import ArrayLike, Domain, Family
-from pdekit.families.conditions import conditions
 from pdekit.families.mesh_equations import matrix, vector
 from pdekit.families.residual import Residual, diffusion_residual
 from pdekit.fem import Element, forms, nodal
@@ -83,7 +82,7 @@ class Poisson(Family):
             FieldSpec("source", "input", description="right-hand side f"),
             FieldSpec("solution", "output", description="potential u", shape=self._solution_shape()),
         )
-        return Schema(self.place, specs, conditions(self._example, self.boundaries), "-Laplace u = f")
+        return Schema(self.place, specs, self.conditions, "-Laplace u = f")
 
     def random_fields(self) -> Mapping[str, RandomField]:
         """The field behind ``source``."""

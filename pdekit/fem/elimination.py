@@ -210,8 +210,7 @@ def _prescribed(
     if bool(fixed.all()):
         raise InputError(
             f"All {space.n_dofs} degrees of freedom of {space.name} are prescribed: nothing is left to solve for. "
-            "Refine the "
-            "mesh, or prescribe a part of the boundary only."
+            "Refine the mesh, or prescribe a part of the boundary only."
         )
     return fixed, values
 

@@ -56,8 +56,7 @@ class Form:
             names = ", ".join(p.name for p in needed)
             raise InputError(
                 f"The form {_name(function)} takes ({names}); expected (u, v, w) for a matrix or (v, w) for a vector, "
-                "with "
-                "coefficients found in w."
+                "with coefficients found in w."
             )
         return Form(function, len(needed) == 3)
 
@@ -111,8 +110,7 @@ class Form:
         if isinstance(result, Quantity) and result.rank:
             raise InputError(
                 f"The form {self.name} gives a {_KINDS[result.rank]} at every point; expected a scalar: dot(u.grad, "
-                "v.grad) "
-                "rather than u.grad * v.grad, inner(...) for matrices and for values of vector fields."
+                "v.grad) rather than u.grad * v.grad, inner(...) for matrices and for values of vector fields."
             )
         if not isinstance(result, Quantity) or result.array.ndim < 4:
             given = f"the number {result}" if isinstance(result, int | float) else f"a {type(result).__name__}"

@@ -58,8 +58,7 @@ def find_nullspace(space: Space, A: CSR, free: Int64[Tensor, " n"]) -> Float64[T
     if min(other.shape[1] for other in _annihilated(A.adjoint(), basis, limit)) < basis.shape[1]:
         raise InputError(
             f"{name} is singular, with {what} in its null space (no Dirichlet or Robin part, no reaction), and not "
-            "symmetric: "
-            "b alone does not tell whether a solution exists. Prescribe a value somewhere."
+            "symmetric: b alone does not tell whether a solution exists. Prescribe a value somewhere."
         )
     return basis
 

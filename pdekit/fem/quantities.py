@@ -168,8 +168,7 @@ def _rank(operand: Any) -> int:
         if operand.ndim > 2:
             raise InputError(
                 f"A tensor of shape {tuple(operand.shape)} inside a form; expected a constant vector or matrix there, "
-                "and "
-                "anything that varies given to assemble as a coefficient."
+                "and anything that varies given to assemble as a coefficient."
             )
         return operand.ndim
     return 0
@@ -204,8 +203,7 @@ def dot(a: Any, b: Any) -> Quantity:
     if a.rank == 0 or b.rank == 0:
         raise InputError(
             f"dot of a {_NAMES[a.rank]} and a {_NAMES[b.rank]}; expected vectors or matrices. Scalars are multiplied "
-            "with "
-            "*; of u and v the gradients are u.grad and v.grad; a constant vector coefficient is a tensor (dim,)."
+            "with *; of u and v the gradients are u.grad and v.grad; a constant vector coefficient is a tensor (dim,)."
         )
     _same_length(a.array.shape[-1], b.array.shape[-b.rank], "dot")
     if b.rank == 1:
