@@ -264,6 +264,6 @@ def _check_rows(space: Space, A: CSR, diagonal: Shaped[Tensor, "*batch n"], free
                 of = f" of A{batch_index}" if batch_index else ""
                 raise InputError(
                     f"The row{of} of the degree of freedom {dof} at ({where}) holds only zeros ({len(rows)} rows "
-                    "without a "
-                    "diagonal in all): no equation determines it. The coefficient vanishes on all cells around it."
+                    "without a diagonal in all): no equation determines it. "
+                    "The coefficient vanishes on all cells around it."
                 )
