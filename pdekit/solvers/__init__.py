@@ -8,6 +8,7 @@ from pdekit.solvers.krylov.cg import CG
 from pdekit.solvers.krylov.flexible_cg import FlexibleCG
 from pdekit.solvers.krylov.gmres import GMRES
 from pdekit.solvers.krylov.minres import MINRES
+from pdekit.solvers.memory import Memory, memories
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.newton import NewtonSolution, newton
 from pdekit.solvers.operators.base import LinearOperator, Tag
@@ -51,6 +52,7 @@ __all__ = [
     "Jacobi",
     "LinearOperator",
     "LinearSystem",
+    "Memory",
     "Method",
     "Multigrid",
     "NewtonSolution",
@@ -64,6 +66,7 @@ __all__ = [
     "Stencil",
     "Tag",
     "diffusion",
+    "memories",
     "newton",
     "solve",
 ]
