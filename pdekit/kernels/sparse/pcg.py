@@ -21,6 +21,7 @@ __all__ = [
     "KernelPreconditioner",
     "conjugate_gradients",
     "no_preconditioner",
+    "precondition",
 ]
 
 NONE, DIAGONAL, FACTOR, MULTIGRID = range(4)
@@ -50,7 +51,8 @@ def no_preconditioner() -> KernelPreconditioner:
 
 
 @jit
-def _precondition(kind, starts, indices, entries, values, work, r, z):
+def precondition(kind, starts, indices, entries, values, work, r, z):
+    """z = M^-1 r, as :class:`KernelPreconditioner` describes M; ``entries`` are those of the matrix itself."""
     if kind == FACTOR:
         solve_factored(starts.view(np.uint32), indices.view(np.uint32), values, r, z)
     elif kind == MULTIGRID:
@@ -116,7 +118,7 @@ def conjugate_gradients(
         if step > patience:
             reason = SLOW
             break
-        _precondition(kind, starts, places, entries, values, work, r, z)
+        precondition(kind, starts, places, entries, values, work, r, z)
         previous, slope = slope, 0.0
         for i in range(n):
             slope += r[i] * z[i]

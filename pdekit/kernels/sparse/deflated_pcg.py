@@ -1,0 +1,259 @@
+"""Preconditioned conjugate gradients in the complement of a space W, a whole solve in one kernel.
+
+Every search direction is kept conjugate to W, by two passes over its k vectors an iteration: ``(A W)^T z``, then
+``z - W (W^T A W)^-1 (A W)^T z``. What this costs is reading them, so both lie in tiles of 64 unknowns, ``(tiles, k,
+64)``, each read once from end to end, and W itself is kept in float32: rounded vectors span a space as good as any, and
+all that follows, A W among it, is computed from the rounded ones in float64. W is the same for all matrices, and their
+threads share it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pdekit.kernels.compile import jit
+from pdekit.kernels.sparse.pcg import CONVERGED, MAX_ITERATIONS, NOT_DEFINITE, NOT_FINITE, precondition
+
+__all__ = ["KernelSpace", "deflated_conjugate_gradients", "lay_out"]
+
+_TILE = 64
+_GROUP = 4
+"""Vectors that are passed over together; the number of stored ones is a multiple, with zeros after the last."""
+
+_DEPENDENT = 1e-13
+"""Part of its energy that is left of a vector that depends on those before."""
+
+
+class KernelSpace(NamedTuple):
+    """A space as the kernel takes it."""
+
+    rows: np.ndarray
+    """``(n, k)`` float32: the vectors as columns, so that those of one unknown lie together"""
+    tiles: np.ndarray
+    """``(tiles, groups of 4 vectors, 64)`` float32: the same numbers, with zeros after the last vector and unknown"""
+
+
+def lay_out(vectors: np.ndarray) -> KernelSpace:
+    """A space from vectors ``(k, n)``, which are rounded to float32."""
+    k, n = vectors.shape
+    stored, tiles = -(-k // _GROUP) * _GROUP, -(-n // _TILE)
+    padded = np.zeros((stored, tiles * _TILE), dtype=np.float32)
+    padded[:k, :n] = vectors
+    rows = np.ascontiguousarray(padded[:k, :n].T)
+    return KernelSpace(rows, np.ascontiguousarray(padded.reshape(stored, tiles, _TILE).swapaxes(0, 1)))
+
+
+@jit
+def _energies(first, columns, entries, rows, tiles, images, energy):
+    """A W into the tiles ``images``, and W^T A W."""
+    n, k = rows.shape
+    row = np.empty(k)
+    energy[:] = 0.0
+    for tile in range(len(tiles)):
+        begin = tile * _TILE
+        length = min(_TILE, n - begin)
+        for i in range(length):
+            row[:] = 0.0
+            for place in range(first[begin + i], first[begin + i + 1]):
+                entry, w = entries[place], rows[columns[place]]
+                for c in range(k):
+                    row[c] += entry * w[c]
+            for c in range(k):
+                images[tile, c, i] = row[c]
+        for c in range(k, tiles.shape[1]):
+            images[tile, c, :length] = 0.0
+        for c in range(k):
+            image = images[tile, c]
+            for d in range(c + 1):
+                w, total = tiles[tile, d], 0.0
+                for i in range(length):
+                    total += image[i] * w[i]
+                energy[c, d] += total
+
+
+@jit
+def _factor(energy):
+    """The Cholesky factor in place, in the lower triangle; whether no vector has negative energy.
+
+    Of a vector that depends on those before the pivot is infinity: it is left out of every solution.
+    """
+    k = len(energy)
+    for j in range(k):
+        whole = energy[j, j]
+        for m in range(j):
+            factor = energy[j, m]
+            for i in range(j, k):
+                energy[i, j] -= energy[i, m] * factor
+        pivot = energy[j, j]
+        if not (whole > 0.0 and pivot > -_DEPENDENT * whole):
+            return False
+        pivot = np.sqrt(pivot) if pivot > _DEPENDENT * whole else np.inf
+        for i in range(j + 1, k):
+            energy[i, j] /= pivot
+        energy[j, j] = pivot
+    return True
+
+
+@jit
+def _solve(factor, v):
+    k = len(factor)
+    for i in range(k):
+        total = v[i]
+        for j in range(i):
+            total -= factor[i, j] * v[j]
+        v[i] = total / factor[i, i]
+    for i in range(k - 1, -1, -1):
+        total = v[i]
+        for j in range(i + 1, k):
+            total -= factor[j, i] * v[j]
+        v[i] = total / factor[i, i]
+
+
+@jit
+def _products(tiles, v, other, out):
+    """``out = tiles^T v``; returns <v, other>."""
+    n = len(v)
+    out[:] = 0.0
+    inner = 0.0
+    for tile in range(len(tiles)):
+        begin = tile * _TILE
+        length = min(_TILE, n - begin)
+        part, beside = v[begin : begin + length], other[begin : begin + length]
+        for i in range(length):
+            inner += part[i] * beside[i]
+        for c in range(0, len(out), _GROUP):
+            w0, w1, w2, w3 = tiles[tile, c], tiles[tile, c + 1], tiles[tile, c + 2], tiles[tile, c + 3]
+            s0 = s1 = s2 = s3 = 0.0
+            for i in range(length):
+                s0 += w0[i] * part[i]
+                s1 += w1[i] * part[i]
+                s2 += w2[i] * part[i]
+                s3 += w3[i] * part[i]
+            out[c] += s0
+            out[c + 1] += s1
+            out[c + 2] += s2
+            out[c + 3] += s3
+    return inner
+
+
+@jit
+def _combine(tiles, shares, z, beta, p, part):
+    """``p = z + beta p - tiles shares``."""
+    n = len(z)
+    for tile in range(len(tiles)):
+        begin = tile * _TILE
+        length = min(_TILE, n - begin)
+        for i in range(length):
+            part[i] = z[begin + i] + beta * p[begin + i]
+        for c in range(0, len(shares), _GROUP):
+            w0, w1, w2, w3 = tiles[tile, c], tiles[tile, c + 1], tiles[tile, c + 2], tiles[tile, c + 3]
+            f0, f1, f2, f3 = shares[c], shares[c + 1], shares[c + 2], shares[c + 3]
+            for i in range(length):
+                part[i] -= w0[i] * f0 + w1[i] * f1 + w2[i] * f2 + w3[i] * f3
+        for i in range(length):
+            p[begin + i] = part[i]
+
+
+@jit
+def _residual(first, columns, entries, b, x, r):
+    """``r = b - A x``; returns its norm."""
+    square = 0.0
+    for i in range(len(b)):
+        total = 0.0
+        for k in range(first[i], first[i + 1]):
+            total += entries[k] * x[columns[k]]
+        # b comes last: added first, it is lost among products far larger than it.
+        total = b[i] - total
+        r[i] = total
+        square += total * total
+    return np.sqrt(square)
+
+
+@jit
+def deflated_conjugate_gradients(
+    indptr, indices, entries, b, x, kind, starts, places, values, work, vectors, rows, tiles, images, rtol, atol,
+    max_iterations, history, kept, steps,
+):  # fmt: skip
+    """Solve A x = b.
+
+    Args:
+        indptr, indices, entries: the matrix, int32, int32, float64.
+        b: ``(n,)``.
+        x: ``(n,)``, the first guess on entry.
+        kind, starts, places, values, work: the preconditioner, as in `pcg`.
+        vectors: ``(4, n)`` scratch.
+        rows, tiles: of a :class:`KernelSpace`; of no vectors for plain conjugate gradients.
+        images: float64 scratch of the shape of ``tiles``.
+        rtol: relative to ||b||.
+        atol: absolute.
+        max_iterations: at most so many.
+        history: ``(max_iterations + 1,)``, receives norms of the residual.
+        kept: ``(window, n)``, receives the preconditioned residuals z of the first steps, each over sqrt(<r, z>).
+        steps: ``(window, 2)``, receives <r, z> and <p, A p> of those steps.
+
+    Returns:
+        Why it stopped, after how many iterations, and the norm of the residual recomputed at the end.
+    """
+    n, k = len(b), rows.shape[1]
+    # Signed indices would be tested for being negative, which halves the speed.
+    first, columns = indptr.view(np.uint32), indices.view(np.uint32)
+    r, z, p, q = vectors[0], vectors[1], vectors[2], vectors[3]
+    energy, shares, part = np.empty((k, k)), np.zeros(tiles.shape[1]), np.empty(_TILE)
+    square = 0.0
+    for i in range(n):
+        square += b[i] * b[i]
+        p[i] = 0.0
+    wanted = max(rtol * np.sqrt(square), atol)
+    norm = _residual(first, columns, entries, b, x, r)
+    history[0] = norm
+    reason, iterations, slope = MAX_ITERATIONS, 0, 1.0
+    if k > 0 and norm > wanted and max_iterations > 0:
+        _energies(first, columns, entries, rows, tiles, images, energy)
+        if not _factor(energy):
+            return NOT_DEFINITE, 0, norm
+        _products(tiles, r, r, shares)
+        _solve(energy, shares)
+        for c in range(len(shares)):
+            shares[c] = -shares[c]
+        _combine(tiles, shares, x, 0.0, x, part)
+        norm = _residual(first, columns, entries, b, x, r)
+    for step in range(max_iterations + 1):
+        if norm <= wanted:
+            reason = CONVERGED
+            break
+        if step == max_iterations:
+            break
+        precondition(kind, starts, places, entries, values, work, r, z)
+        previous = slope
+        slope = _products(images, z, r, shares)
+        if step < len(kept):
+            scale = 1.0 / np.sqrt(slope)
+            for i in range(n):
+                kept[step, i] = scale * z[i]
+        _solve(energy, shares)
+        _combine(tiles, shares, z, slope / previous if step > 0 else 0.0, p, part)
+        curvature = 0.0
+        for i in range(n):
+            total = 0.0
+            for place in range(first[i], first[i + 1]):
+                total += entries[place] * p[columns[place]]
+            q[i] = total
+            curvature += total * p[i]
+        if not (np.isfinite(curvature) and np.isfinite(slope)):
+            reason = NOT_FINITE
+            break
+        if not (curvature > 0.0 and slope > 0.0):
+            reason = NOT_DEFINITE
+            break
+        if step < len(steps):
+            steps[step, 0], steps[step, 1] = slope, curvature
+        alpha = slope / curvature
+        square = 0.0
+        for i in range(n):
+            x[i] += alpha * p[i]
+            r[i] -= alpha * q[i]
+            square += r[i] * r[i]
+        norm = np.sqrt(square)
+        iterations += 1
+        history[iterations] = norm
+    return reason, iterations, _residual(first, columns, entries, b, x, r)
