@@ -21,6 +21,7 @@ from pdekit.solvers.amg.transfers import Settings, Transfers, build
 from pdekit.solvers.operators.applied import applied
 from pdekit.solvers.operators.base import LinearOperator, Tag, owners
 from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.recycling.kept import KeptTransfers, Structure
 
 __all__ = ["Hierarchy"]
 
@@ -42,28 +43,61 @@ class Hierarchy(LinearOperator):
         A: the matrices, with the whole diagonal stored.
         settings: how to coarsen.
         reuse: whether matrices share transfers where the rule allows it.
+        kept: transfers of an earlier matrix, and the place for those made here.
     """
 
-    def __init__(self, A: CSR, settings: Settings, reuse: bool):
-        self._A, self.settings = A, settings
+    def __init__(self, A: CSR, settings: Settings, reuse: bool, kept: KeptTransfers | None = None):
+        self._A, self.settings, self._kept = A, settings, kept
         self._indptr, self._indices = A.pattern.arrays
         self._diagonal = A.pattern.diagonal[0].cpu().numpy()
         self._entries = A.entries.detach().cpu().reshape(math.prod(A.batch_shape), A.pattern.nnz).contiguous().numpy()
-        self._near = _near_nullspace(A)
-        self._nodes = _nodes(A)
+        self._structure = Structure(self._indptr, self._indices, settings, _near_nullspace(A), _nodes(A))
         self._own: dict[int, Transfers] = {}
         self._lock = threading.Lock()
         count = len(self._entries)
         self.representative: np.ndarray | None = None
-        """``(nnz,)`` entries of the matrix that decides for all."""
+        """``(nnz,)`` entries of the matrix that decides for all; None where one of an earlier call has decided."""
         self.shared: Transfers | None = None
         """What matrices share, made of their representative."""
         self.foreign = np.ones(count, dtype=bool)
         """Which matrices do not share."""
-        if reuse and count:
+        if kept is not None and count:
+            self._recall(kept)
+        if reuse and count and self.shared is None:
             self.representative = self._representative()
             self.shared = self._coarsen(self.representative)
-            self.foreign = self._foreign(self.shared)
+            self.foreign = np.zeros(1, dtype=bool) if count == 1 else self._foreign(self.shared)
+            if kept is not None:
+                kept.keep(self._structure, self.representative, self.shared)
+
+    @property
+    def recalled(self) -> bool:
+        """Whether the shared transfers were made for matrices of an earlier call."""
+        return self.shared is not None and self.representative is None
+
+    def _recall(self, kept: KeptTransfers) -> None:
+        transfers = kept.recall(self._structure)
+        if transfers is not None and 2 * (foreign := self._foreign(transfers)).sum() <= len(foreign):
+            self.shared, self.foreign = transfers, foreign
+
+    def patience(self) -> float:
+        """Iterations for each factor of e after which matrices are set up anew that share transfers kept."""
+        return math.inf if self._kept is None else self._kept.patience
+
+    def took(self, rate: float) -> None:
+        """Tell those who keep the transfers how fast they were.
+
+        Args:
+            rate: iterations for each factor of e by which the residual fell; infinity where a solve failed.
+        """
+        if self._kept is not None and self.shared is not None:
+            self._kept.took(self.shared, rate)
+
+    def anew(self) -> "Hierarchy":
+        """For the same matrices, none of it made for earlier ones."""
+        if self._kept is not None:
+            self._kept.took(self.shared, math.inf)
+        return Hierarchy(self._A, self.settings, True, self._kept)
 
     def _representative(self) -> np.ndarray:
         if len(self._entries) == 1:
@@ -74,12 +108,13 @@ class Hierarchy(LinearOperator):
         return total / len(self._entries)
 
     def _coarsen(self, entries: np.ndarray) -> Transfers:
-        return build(self._indptr, self._indices, entries, self.settings, self._near, self._nodes)
+        _, _, _, near, nodes = self._structure
+        return build(self._indptr, self._indices, entries, self.settings, near, nodes)
 
     def _foreign(self, shared: Transfers) -> np.ndarray:
         """Whether each matrix breaks the rule of reuse, judged by its numbers and the shared patterns alone."""
         found, first = np.zeros(len(self._entries), dtype=bool), shared.first
-        if len(found) == 1 or first is None:
+        if first is None:
             return found
 
         def one(i: int, _: dict) -> None:
@@ -105,8 +140,9 @@ class Hierarchy(LinearOperator):
             return self._own[index]
 
     def shares(self, index: int) -> bool:
-        """Whether a matrix uses transfers made for all of several."""
-        return self.shared is not None and len(self._entries) > 1 and not bool(self.foreign[index])
+        """Whether a matrix uses transfers made for all of several, or for an earlier one."""
+        several = len(self._entries) > 1 or self.recalled
+        return self.shared is not None and several and not bool(self.foreign[index])
 
     def kernel(self, index: int | None, space: dict, *, own: bool = False) -> KernelPreconditioner | None:
         """The cycle of one matrix for the fused kernel, its numbers in memory kept in a thread's ``space``.
@@ -166,6 +202,8 @@ class Hierarchy(LinearOperator):
         count = len(self.foreign)
         alone = int(self.foreign.sum())
         sharing = "" if count == 1 else f"; {count - alone} of {count} matrices share transfers"
+        if self.recalled:
+            sharing = "; transfers kept" if count == 1 else f"; {count - alone} of {count} matrices take transfers kept"
         first = self.shared or (self.transfers(0) if count else None)
         levels = "no matrix" if first is None else f"{len(first.levels)} levels"
         return f"AMG ({kind}, {levels}, {smoother}{sharing})"
@@ -177,7 +215,8 @@ class Hierarchy(LinearOperator):
             return self.name
         count, alone = len(self.foreign), int(self.foreign.sum())
         if count > 1 and self.shared is not None:
-            lines.append(f"  representative         mean of the {count} matrices, each scaled by its diagonal")
+            made = f"mean of the {count} matrices, each scaled by its diagonal"
+            lines.append(f"  representative         {'of an earlier call' if self.recalled else made}")
             lines.append(f"  hierarchy of its own   {alone} of {count} matrices")
         lines.append(f"  operator complexity    {first.operator_complexity:.2f}")
         lines.append(f"  grid complexity        {first.grid_complexity:.2f}")

@@ -6,11 +6,13 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
+from pdekit.core.errors import InputError
 from pdekit.solvers.direct import tridiagonal
 from pdekit.solvers.direct.superlu import SuperLU
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.dense import DenseMatrix
+from pdekit.solvers.recycling.kept import KeptFactor
 from pdekit.solvers.solution import Reason
 
 __all__ = ["Direct"]
@@ -25,6 +27,10 @@ class Direct(Method):
     matrices of symmetric pattern; those for which that was not accurate enough are factored again with full pivoting.
     A matrix with a known null space is factored with as many unknowns fixed.
 
+    Args:
+        kept: factors that go from one call to the next, so that a matrix met before is not factored again (those on a
+            line are: that costs as much as comparing them); None keeps none.
+
     Example:
         >>> from pdekit.solvers import solve
         >>> solve(np.array([[0.0, 2.0], [1.0, 0.0]]), np.array([2.0, 3.0]), Direct()).x
@@ -34,12 +40,18 @@ class Direct(Method):
         Demmel, Eisenstat, Gilbert, Li, Liu, "A supernodal approach to sparse partial pivoting", 1999.
     """
 
+    kept: KeptFactor | None = None
+
+    def __post_init__(self):
+        if self.kept is not None and not isinstance(self.kept, KeptFactor):
+            raise InputError(f"Direct has kept={self.kept!r}; expected None or an object such as KeptFactor().")
+
     def prepare(self, A: LinearOperator) -> Prepared:
         if isinstance(A, DenseMatrix):
-            return _DenseLU(A)
+            return _DenseLU(A, kept=self.kept)
         if tridiagonal.fits(A):
             return tridiagonal.Tridiagonal(A)
-        return SuperLU(A)
+        return SuperLU(A, kept=self.kept)
 
 
 def _outcome(x: Tensor, reason: Tensor, name: str) -> Outcome:
@@ -48,12 +60,29 @@ def _outcome(x: Tensor, reason: Tensor, name: str) -> Outcome:
 
 class _DenseLU(Prepared):
     def __init__(
-        self, operator: DenseMatrix, factors: tuple[Tensor, Tensor, Tensor] | None = None, turned: bool = False
+        self,
+        operator: DenseMatrix,
+        factors: tuple[Tensor, Tensor, Tensor] | None = None,
+        turned: bool = False,
+        kept: KeptFactor | None = None,
     ):
         super().__init__(operator)
-        self.dense = operator
+        self.dense, self.turned, self.name = operator, turned, "Direct, dense LU"
+        if factors is None and kept is not None:
+            factors = self._recall(kept)
         self.factors = torch.linalg.lu_factor_ex(operator.matrix.detach()) if factors is None else factors
-        self.turned = turned
+
+    def _recall(self, kept: KeptFactor) -> tuple[Tensor, Tensor, Tensor]:
+        matrix = self.dense.matrix.detach()
+        parts, kind = (matrix.cpu().resolve_conj().numpy(),), f"dense LU on {matrix.device}"
+        factors = kept.find(parts, kind)
+        if factors is not None:
+            self.name += ", factors kept"
+            return factors
+        factors = torch.linalg.lu_factor_ex(matrix)
+        if not bool(factors[2].any()):
+            kept.keep(parts, kind, factors)
+        return factors
 
     def run(
         self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
@@ -64,7 +93,7 @@ class _DenseLU(Prepared):
         singular = info.ne(0).expand(b.shape[:-1])
         x = torch.where(singular.unsqueeze(-1), 0.0, x)
         reason = torch.where(singular, Reason.SINGULAR.code, Reason.CONVERGED.code)
-        return _outcome(x if x0 is None else x0 + x, reason, "Direct, dense LU")
+        return _outcome(x if x0 is None else x0 + x, reason, self.name)
 
     def adjoint(self) -> Prepared:
         return _DenseLU(self.dense.adjoint(), self.factors, not self.turned)

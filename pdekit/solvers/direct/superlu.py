@@ -15,6 +15,7 @@ from pdekit.kernels.threads import for_each_sample
 from pdekit.solvers.method import Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.recycling.kept import KeptFactor
 from pdekit.solvers.solution import Reason
 
 __all__ = ["SuperLU"]
@@ -36,10 +37,14 @@ class SuperLU(Prepared):
         operator: with entries, to be had by ``to_scipy``.
         pivoting: choose each pivot by size alone, whatever the pattern.
         lazy: factor a matrix when a right-hand side asks for it.
+        kept: factors of matrices met before, and the place for those made here.
     """
 
-    def __init__(self, operator: LinearOperator, pivoting: bool = False, lazy: bool = False):
+    def __init__(
+        self, operator: LinearOperator, pivoting: bool = False, lazy: bool = False, kept: KeptFactor | None = None
+    ):
         super().__init__(operator)
+        self.kept, self.recalled = kept, 0
         self.factored = operator
         self.pivoting = pivoting
         self.diagonal_pivots = not pivoting and _symmetric_pattern(operator)
@@ -61,9 +66,14 @@ class SuperLU(Prepared):
                 ) from error
             if self.free is not None:
                 matrix = matrix[self.free][:, self.free]
+            kind = "pivots from the diagonal" if self.diagonal_pivots else "full pivoting"
+            parts = (matrix.indptr, matrix.indices, matrix.data)
+            if self.kept is not None and (known := self.kept.find(parts, kind)) is not None:
+                self.recalled += 1
+                return known
             options = {"SymmetricMode": True} if self.diagonal_pivots else {}
             try:
-                return scipy.sparse.linalg.splu(
+                made = scipy.sparse.linalg.splu(
                     matrix.tocsc(),
                     permc_spec="MMD_AT_PLUS_A" if self.diagonal_pivots else "COLAMD",
                     diag_pivot_thresh=0.001 if self.diagonal_pivots else None,
@@ -73,6 +83,9 @@ class SuperLU(Prepared):
                 if "singular" not in str(error):
                     raise
                 return None
+            if self.kept is not None:
+                self.kept.keep(parts, kind, made)
+            return made
 
         # Not spread over threads: SciPy frees nothing of a factor that dies in another thread than the one that made it
         # (its table of allocations is the thread's own), and batches would fill the memory.
@@ -126,18 +139,20 @@ class SuperLU(Prepared):
     def name(self) -> str:
         fixed = 0 if self.free is None else self.operator.shape[0] - len(self.free)
         unknowns = "" if not fixed else f" with {'one unknown' if fixed == 1 else f'{fixed} unknowns'} fixed"
-        return f"Direct, SuperLU{unknowns}{' and full pivoting' if self.pivoting else ''}"
+        pivoting = " and full pivoting" if self.pivoting else ""
+        some = "" if self.recalled == len(self.factors) else f"{self.recalled} of {len(self.factors)} "
+        return f"Direct, SuperLU{unknowns}{pivoting}{f', {some}factors kept' if self.recalled else ''}"
 
     def adjoint(self) -> Prepared:
         if self.operator.hermitian:
             return self
-        turned = SuperLU(self.operator.adjoint(), self.pivoting, lazy=True)
+        turned = SuperLU(self.operator.adjoint(), self.pivoting, lazy=True, kept=self.kept)
         turned.factored, turned.factors, turned.free = self.factored, self.factors, self.free
         turned.trans = "H" if self.trans == "N" else "N"
         return turned
 
     def fallback(self) -> Prepared | None:
-        return SuperLU(self.operator, pivoting=True, lazy=True) if self.diagonal_pivots else None
+        return SuperLU(self.operator, pivoting=True, lazy=True, kept=self.kept) if self.diagonal_pivots else None
 
 
 def _symmetric_pattern(A: LinearOperator) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,7 @@ class SparseCG(Prepared):
         wall = time.perf_counter() - clock
         steps = int(iterations.max(initial=0)) + 1
         history = history[:, :steps]
+        self._tell(owner, iterations, (codes != pcg.CONVERGED) | rebuilt, history)
         history[np.arange(steps) > iterations[:, None]] = np.nan
         reasons = np.array([reason.code for reason in _REASONS])
         return Outcome(
@@ -116,17 +118,39 @@ class SparseCG(Prepared):
     def _shares(self, index: int) -> bool:
         return self.hierarchy is not None and self.hierarchy.shares(index)
 
+    def fallback(self) -> Prepared | None:
+        """Where transfers of an earlier matrix failed, those of the matrix itself."""
+        if self.hierarchy is None or not self.hierarchy.recalled:
+            return None
+        return SparseCG(self.matrices, self.hierarchy.anew(), self.max_iterations)
+
+    def _tell(self, owner: Sequence[int], iterations: np.ndarray, failed: np.ndarray, history: np.ndarray) -> None:
+        """Say to the hierarchy how fast the matrices were solved that share its transfers."""
+        if self.hierarchy is None or not len(iterations):
+            return
+        ours = ~self.hierarchy.foreign[owner]
+        if failed[ours].any():
+            self.hierarchy.took(np.inf)
+            return
+        ours &= iterations > 0
+        last = np.take_along_axis(history, iterations[:, None], 1)[:, 0]
+        fell = float(np.log(history[ours, 0] / np.maximum(last[ours], np.finfo(np.float64).tiny)).sum())
+        if fell > max(int(ours.sum()), 1):  # of less, as in a restart from rounding errors, nothing can be learnt
+            self.hierarchy.took(float(iterations[ours].sum()) / fell)
+
     def _patience(self, rhs: np.ndarray, rtol: float) -> float:
         """Iterations for each factor of e that a matrix may take which shares its hierarchy with others.
 
         That is 1.3 times what the representative takes, for which the hierarchy was made, with the first right-hand
-        side.
+        side. For transfers kept of earlier matrices it is known.
         """
         from pdekit.kernels.sparse import pcg
 
         operator, b = self.hierarchy, rhs[0]
         if operator is None or not any(self._shares(index) for index in range(len(operator.foreign))):
             return np.inf
+        if operator.recalled:
+            return operator.patience()
         arrays, history = operator.kernel(None, {}), np.empty(self.max_iterations + 1)
         if arrays is None or not b.any():
             return np.inf

@@ -11,6 +11,7 @@ from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.factored import check_diagonal
+from pdekit.solvers.recycling.kept import KeptTransfers
 
 __all__ = ["AMG"]
 
@@ -48,6 +49,8 @@ class AMG(Preconditioner):
             degree 2, on any device. "auto" takes what suits the device.
         coarse_size: coarsening ends at so many unknowns, which are solved for directly.
         reuse: False gives every matrix a hierarchy of its own.
+        kept: transfers that go from one call to the next, for sequences of neighbouring matrices; None coarsens in
+            every call.
 
     Example:
         >>> import scipy.sparse
@@ -66,6 +69,7 @@ class AMG(Preconditioner):
     smoother: Literal["auto", "gauss-seidel", "chebyshev"] = "auto"
     coarse_size: int = 200
     reuse: bool = True
+    kept: KeptTransfers | None = None
 
     def __post_init__(self):
         check_limit("AMG", "coarse_size", self.coarse_size)
@@ -77,6 +81,13 @@ class AMG(Preconditioner):
             check_number("AMG", "strength", self.strength)
         if self.strength is not None and not 0 <= self.strength <= 1:
             raise InputError(f"AMG has strength={self.strength}; expected a number from 0 to 1, or None.")
+        if self.kept is not None and not isinstance(self.kept, KeptTransfers):
+            raise InputError(f"AMG has kept={self.kept!r}; expected None or an object such as KeptTransfers().")
+        if self.kept is not None and not self.reuse:
+            raise InputError(
+                "AMG has reuse=False and kept transfers: the one gives every matrix a hierarchy of its own, the other "
+                "the hierarchy of an earlier one. Leave out one of them."
+            )
 
     def setup(self, A: LinearOperator) -> LinearOperator:
         """Coarsen, for all matrices of the batch at once where they are alike.
@@ -108,7 +119,7 @@ class AMG(Preconditioner):
         chebyshev = self.smoother == "chebyshev" or (self.smoother == "auto" and not on_cpu)
         strength = (0.05 if aggregation else 0.1) if self.strength is None else float(self.strength)
         settings = Settings(aggregation, strength, 2 if chebyshev else 0, self.coarse_size)
-        return Hierarchy(A, settings, self.reuse)
+        return Hierarchy(A, settings, self.reuse, self.kept)
 
 
 def _suitable(A: LinearOperator) -> CSR:

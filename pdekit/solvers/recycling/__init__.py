@@ -1,0 +1,1 @@
+"""What outlives a solve, and the methods that use it: recycled spaces, kept hierarchies and factors, chains."""
