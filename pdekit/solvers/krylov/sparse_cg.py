@@ -18,7 +18,7 @@ from pdekit.solvers.preconditioners.factored import Factored
 from pdekit.solvers.preconditioners.jacobi import Diagonal
 from pdekit.solvers.solution import Reason
 
-__all__ = ["SparseCG", "fits"]
+__all__ = ["REASONS", "SparseCG", "fits", "is_hierarchy", "kernel_preconditioner"]
 
 
 def fits(A: LinearOperator, preconditioner: LinearOperator | None) -> bool:
@@ -104,7 +104,7 @@ class SparseCG(Prepared):
         history = history[:, :steps]
         self._tell(owner, iterations, (codes != pcg.CONVERGED) | rebuilt, history)
         history[np.arange(steps) > iterations[:, None]] = np.nan
-        reasons = np.array([reason.code for reason in _REASONS])
+        reasons = np.array([reason.code for reason in REASONS])
         return Outcome(
             torch.from_numpy(x).reshape(b.shape),
             torch.from_numpy(iterations).reshape(batch),
@@ -164,21 +164,25 @@ class SparseCG(Prepared):
 
     def _kernel(self, index: int, space: dict, own: bool):
         """The preconditioner of one matrix as the kernel takes it; None where it shows an indefinite matrix."""
-        from pdekit.kernels.sparse import pcg
-
-        operator = self.preconditioner
-        if operator is None:
-            return pcg.no_preconditioner()
-        if isinstance(operator, Diagonal):
-            values = operator.entries.detach().reshape(-1, operator.shape[0])[index].contiguous().numpy()
-            return pcg.no_preconditioner()._replace(kind=pcg.DIAGONAL, values=values)
-        if isinstance(operator, Factored):
-            indptr, indices, values = operator.factors(index)
-            return pcg.no_preconditioner()._replace(kind=pcg.FACTOR, starts=indptr, indices=indices, values=values)
+        if self.hierarchy is None:
+            return kernel_preconditioner(self.preconditioner, index)
         return self.hierarchy.kernel(index, space, own=own)
 
 
-_REASONS = (Reason.CONVERGED, Reason.MAX_ITERATIONS, Reason.NOT_DEFINITE, Reason.NOT_FINITE)
+def kernel_preconditioner(operator: LinearOperator | None, index: int) -> Any:
+    """None, the diagonal or a symmetric factor, of one matrix counted through the batch, as the kernels take it."""
+    from pdekit.kernels.sparse import pcg
+
+    if isinstance(operator, Diagonal):
+        values = operator.entries.detach().reshape(-1, operator.shape[0])[index].contiguous().numpy()
+        return pcg.no_preconditioner()._replace(kind=pcg.DIAGONAL, values=values)
+    if isinstance(operator, Factored):
+        indptr, indices, values = operator.factors(index)
+        return pcg.no_preconditioner()._replace(kind=pcg.FACTOR, starts=indptr, indices=indices, values=values)
+    return pcg.no_preconditioner()
+
+
+REASONS = (Reason.CONVERGED, Reason.MAX_ITERATIONS, Reason.NOT_DEFINITE, Reason.NOT_FINITE)
 """In the order of the kernel's codes."""
 
 _LONGEST = 100_000
