@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from jaxtyping import Inexact
@@ -70,30 +71,35 @@ def single(A: LinearOperator, place: tuple[int, ...]) -> LinearOperator:
         return A[place]
     if not A.values:
         raise InputError(
-            f"{A.name} is a batch of {math.prod(A.batch_shape)} matrices that have no stored entries to tell them apart "
-            "by; solve them together, or one in each call."
+            f"{A.name} is a batch of {math.prod(A.batch_shape)} matrices without stored entries, which cannot be told "
+            "apart; solve them together, or one in each call."
         )
     return A.with_values([values[place] for values in A.values])
 
 
 class _Links(Prepared):
-    """The matrices of a batch, each prepared when it is met."""
+    """The matrices of a batch, each prepared when it is met.
 
-    def __init__(self, operator: LinearOperator, chain: Chain, turned: bool = False):
+    Args:
+        operator: the matrices.
+        chain: the recipe.
+        source: their adjoints, if these are what the method is to be prepared for.
+    """
+
+    def __init__(self, operator: LinearOperator, chain: Chain, source: LinearOperator | None = None):
         super().__init__(operator)
-        self.chain, self.turned = chain, turned
-        self.places = [tuple(place) for place in _places(operator.batch_shape)]
+        self.chain, self.source = chain, source
+        self.places = list(product(*map(range, operator.batch_shape)))
         self.ready: tuple[int, Prepared] | None = None
-        if self.places and not turned:
+        if self.places and source is None:
             self._prepared(0)  # a matrix that the method does not take is refused here
 
     def _prepared(self, index: int) -> Prepared:
-        """The last one is kept, for further right-hand sides."""
+        """For one matrix; the last one is kept for further right-hand sides."""
         if self.ready is None or self.ready[0] != index:
-            self.ready = None
-            A = self.operator.adjoint() if self.turned else self.operator
-            prepared = self.chain.method.prepare(single(A, self.places[index]))
-            self.ready = index, prepared.adjoint() if self.turned else prepared
+            self.ready = None  # before the next is made: factors are large
+            prepared = self.chain.method.prepare(single(self.source or self.operator, self.places[index]))
+            self.ready = index, prepared if self.source is None else prepared.adjoint()
         return self.ready[1]
 
     def run(
@@ -134,19 +140,13 @@ class _Links(Prepared):
     def adjoint(self) -> Prepared:
         if self.operator.hermitian:
             return self
-        return _Links(self.operator.adjoint(), self.chain, not self.turned)
+        if self.source is not None:
+            return _Links(self.source, self.chain)
+        return _Links(self.operator.adjoint(), self.chain, self.operator)
 
 
 _NAMED = 3
 """Reports of so many kinds are shown."""
-
-
-def _places(batch_shape: tuple[int, ...]) -> list[list[int]]:
-    return (
-        torch.cartesian_prod(*(torch.arange(size) for size in batch_shape)).reshape(-1, len(batch_shape)).tolist()
-        if batch_shape
-        else [[]]
-    )
 
 
 def _nearest(A: LinearOperator, b: Tensor, known: Tensor, given: Tensor | None) -> Tensor | None:
