@@ -26,6 +26,14 @@ from pdekit.solvers.preconditioners.ilu0 import ILU0
 from pdekit.solvers.preconditioners.jacobi import Jacobi
 from pdekit.solvers.preconditioners.multigrid import Multigrid
 from pdekit.solvers.preconditioners.ssor import SSOR
+from pdekit.solvers.recycling.chain import Chain
+from pdekit.solvers.recycling.kept import KeptFactor, KeptTransfers
+from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation
+from pdekit.solvers.reduced.matrix_interpolation import MatrixInterpolation
+from pdekit.solvers.reduced.pod import POD, pod
+from pdekit.solvers.reduced.reduced_basis import ReducedBasis
+from pdekit.solvers.reduced.reduced_guess import ReducedGuess
+from pdekit.solvers.reduced.reduced_model import ReducedModel, ReducedSolution
 from pdekit.solvers.solution import NotConverged, Reason, Solution
 from pdekit.solvers.solve import solve
 from pdekit.solvers.stationary.sor import SOR
@@ -40,18 +48,24 @@ __all__ = [
     "ICT",
     "ILU0",
     "MINRES",
+    "POD",
     "SOR",
     "SSOR",
     "Auto",
     "BiCGStab",
     "BlockJacobi",
+    "Chain",
     "Chebyshev",
     "DenseMatrix",
     "Direct",
+    "EmpiricalInterpolation",
     "FlexibleCG",
     "Jacobi",
+    "KeptFactor",
+    "KeptTransfers",
     "LinearOperator",
     "LinearSystem",
+    "MatrixInterpolation",
     "Memory",
     "Method",
     "Multigrid",
@@ -61,6 +75,10 @@ __all__ = [
     "Preconditioner",
     "Prepared",
     "Reason",
+    "ReducedBasis",
+    "ReducedGuess",
+    "ReducedModel",
+    "ReducedSolution",
     "Solution",
     "Spectral",
     "Stencil",
@@ -68,5 +86,6 @@ __all__ = [
     "diffusion",
     "memories",
     "newton",
+    "pod",
     "solve",
 ]
