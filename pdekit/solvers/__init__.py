@@ -1,6 +1,11 @@
 """Linear systems: operators, preconditioners, methods, and :func:`solve`, the one entry point."""
 
 from pdekit.solvers.auto import Auto
+from pdekit.solvers.bandits.base import Bandit
+from pdekit.solvers.bandits.chebyshev import ChebyshevBandit
+from pdekit.solvers.bandits.elimination import SuccessiveElimination
+from pdekit.solvers.bandits.tsallis_inf import TsallisINF
+from pdekit.solvers.bandits.tuned_ssor import TunedSSOR
 from pdekit.solvers.direct.direct import Direct
 from pdekit.solvers.direct.spectral import Spectral
 from pdekit.solvers.krylov.bicgstab import BiCGStab
@@ -52,10 +57,12 @@ __all__ = [
     "SOR",
     "SSOR",
     "Auto",
+    "Bandit",
     "BiCGStab",
     "BlockJacobi",
     "Chain",
     "Chebyshev",
+    "ChebyshevBandit",
     "DenseMatrix",
     "Direct",
     "EmpiricalInterpolation",
@@ -82,7 +89,10 @@ __all__ = [
     "Solution",
     "Spectral",
     "Stencil",
+    "SuccessiveElimination",
     "Tag",
+    "TsallisINF",
+    "TunedSSOR",
     "diffusion",
     "memories",
     "newton",

@@ -1,0 +1,1 @@
+"""Reduced bases: proper orthogonal decomposition, empirical interpolation, certified reduced models, first guesses."""

@@ -1,0 +1,119 @@
+"""Empirical interpolation: functions of a parameter from few of their values."""
+
+import torch
+from jaxtyping import Inexact
+from torch import Tensor
+
+from pdekit.core.checks import as_numbers, check_finite, check_limit, check_number
+from pdekit.core.errors import InputError
+from pdekit.solvers.operators.convert import VectorLike, precise
+
+__all__ = ["EmpiricalInterpolation"]
+
+
+class EmpiricalInterpolation:
+    """Functions g(mu, x) as combinations of d of them, whose factors follow from the values at d points.
+
+    Chosen greedily: at each step the parameter whose function is approximated worst, and the point where it is worst.
+    ``g(mu, x) ~ sum_m beta_m(mu) g(mu_m, x)``, exact at the chosen points for any mu and at all points for the chosen
+    mu. This is Gaussian elimination with complete pivoting, stopped early: the factors beta come from two triangular
+    matrices with 1 on the diagonal and entries of at most 1 beside (the rows of one are the points, those of the other
+    the parameters), not from the values g(mu_m, x_l), which are nearly singular.
+
+    Args:
+        samples: ``(parameters, points)``, the functions of a training set, NumPy or torch, real or complex.
+        size: how many terms at most; None leaves it to the tolerance.
+        tolerance: stop where no sample is off by more than this part of the largest value of all.
+
+    Attributes:
+        chosen: ``(d,)``, the samples that are combined.
+        points: ``(d,)``, where values are needed.
+        terms: ``(d, points)``, the chosen samples themselves.
+        errors: ``(d + 1,)``, the largest error over the training set with 0, 1, .. d terms, as a part of the largest
+            value.
+
+    Raises:
+        InputError: samples that are no finite table with an entry other than 0.
+
+    Example:
+        >>> x, mu = torch.linspace(0, 1, 50), torch.linspace(1, 2, 20)
+        >>> found = EmpiricalInterpolation(torch.sin(mu[:, None] * x), tolerance=1e-6)
+        >>> exact = torch.sin(1.234 * x.double())
+        >>> len(found.points), bool((found.interpolate(exact[found.points]) - exact).abs().max() < 1e-5)
+        (4, True)
+
+    Source:
+        Barrault, Maday, Nguyen, Patera, "An empirical interpolation method", C. R. Acad. Sci. Paris 339, 2004;
+        Casenave, Ern, Lelievre, "A nonintrusive reduced basis method applied to aeroacoustic simulations", Adv. Comput.
+        Math. 41, 2015 (the factors beta).
+    """
+
+    @torch.no_grad()
+    def __init__(self, samples: VectorLike, *, size: int | None = None, tolerance: float = 1e-12):
+        values = precise(as_numbers("samples", samples))
+        if values.ndim != 2 or 0 in values.shape:
+            raise InputError(f"samples has shape {tuple(values.shape)}; expected (parameters, points).")
+        check_finite("samples", values)
+        check_number("EmpiricalInterpolation", "tolerance", tolerance)
+        if not 0 <= tolerance < 1:
+            raise InputError(f"EmpiricalInterpolation has tolerance={tolerance}; expected a number from 0 to 1.")
+        if size is not None:
+            check_limit("EmpiricalInterpolation", "size", size)
+        largest = float(values.abs().max())
+        if largest == 0:
+            raise InputError("samples are 0 everywhere; expected functions to interpolate.")
+        most = min(values.shape) if size is None else min(size, *values.shape)
+        left = values.clone()
+        chosen, points, pivots, lower, upper = [], [], [], [], []
+        errors = [1.0]
+        while len(chosen) < most and errors[-1] > tolerance:
+            place = int(left.abs().argmax())
+            sample, point = divmod(place, left.shape[1])
+            pivot = left[sample, point].clone()
+            row, column = left[sample] / pivot, left[:, point] / pivot
+            left = left - torch.outer(column, left[sample])
+            left[sample, :] = 0.0  # exactly: rounding must not choose them again
+            left[:, point] = 0.0
+            chosen.append(sample)
+            points.append(point)
+            pivots.append(pivot)
+            lower.append(row)
+            upper.append(column)
+            errors.append(float(left.abs().max()) / largest)
+        self.chosen = torch.tensor(chosen, device=values.device)
+        self.points = torch.tensor(points, device=values.device)
+        self.terms = values[self.chosen]
+        self.errors = torch.tensor(errors, dtype=torch.float64)
+        self.pivots = torch.stack(pivots)
+        self.at_points = torch.stack(lower, 1)[self.points].tril()
+        self.at_chosen = torch.stack(upper, 1)[self.chosen].tril()
+
+    def coefficients(self, values: Inexact[Tensor, "*batch d"]) -> Inexact[Tensor, "*batch d"]:
+        """The factors beta of the terms, from the values of a function at the chosen points.
+
+        Args:
+            values: g(mu, x) at ``points``.
+        """
+        d = len(self.points)
+        if values.shape[-1:] != (d,):
+            raise InputError(f"values has shape {tuple(values.shape)}; expected (*batch, {d}), those at the points.")
+        kind = torch.promote_types(values.dtype, self.terms.dtype)
+        lower, upper, pivots = (part.to(kind) for part in (self.at_points, self.at_chosen, self.pivots))
+        flat = values.to(kind).reshape(-1, d).mT
+        within = torch.linalg.solve_triangular(lower, flat, upper=False, unitriangular=True)
+        found = torch.linalg.solve_triangular(upper.mT, within / pivots[:, None], upper=True, unitriangular=True)
+        return found.mT.reshape(values.shape)
+
+    def interpolate(self, values: Inexact[Tensor, "*batch d"]) -> Inexact[Tensor, "*batch points"]:
+        """The functions at all points from their values at the chosen ones."""
+        beta = self.coefficients(values)
+        return beta @ self.terms.to(beta.dtype)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __repr__(self) -> str:
+        return (
+            f"EmpiricalInterpolation({len(self)} terms of {self.terms.shape[1]:,} points, "
+            f"error {float(self.errors[-1]):.1e})"
+        )
