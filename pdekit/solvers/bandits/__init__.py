@@ -1,0 +1,1 @@
+"""Learning which of several arms is best while they are used."""
