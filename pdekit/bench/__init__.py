@@ -7,6 +7,7 @@ BENCHMARKS = {
     "multigrid": "pdekit.bench.multigrid",
     "fem": "pdekit.bench.fem",
     "auto": "pdekit.bench.auto",
+    "tolerance": "pdekit.bench.tolerance",
     "fno-step": "pdekit.bench.fno_step",
 }
 """Names on the command line and the modules that define them as ``BENCHMARK``."""

@@ -7,6 +7,7 @@ from pdekit.stream.firo import Firo
 from pdekit.stream.generate import GenerateReport, TooManyRejected, generate
 from pdekit.stream.held_out import held_out
 from pdekit.stream.inline import Inline
+from pdekit.stream.label_tolerance import LabelTolerance, Tightening
 from pdekit.stream.ledger import Ledger, Rejection, Ticket
 from pdekit.stream.limiter import Limiter
 from pdekit.stream.policy import Policy
@@ -27,6 +28,7 @@ __all__ = [
     "Firo",
     "GenerateReport",
     "Inline",
+    "LabelTolerance",
     "Ledger",
     "Limiter",
     "Lockstep",
@@ -41,6 +43,7 @@ __all__ = [
     "Thread",
     "Ticket",
     "TicketFailed",
+    "Tightening",
     "TooManyRejected",
     "Worker",
     "generate",

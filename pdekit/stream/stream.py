@@ -2,22 +2,27 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import is_dataclass
 from typing import Any, Self
 
-from pdekit.core.errors import InputError, PdekitError, did_you_mean
+from pdekit.core.errors import InputError, PdekitError
 from pdekit.samples import Samples, Source
 from pdekit.stream.batch import Batch
 from pdekit.stream.clock import Clock
 from pdekit.stream.engine import Engine
-from pdekit.stream.fifo import Fifo
-from pdekit.stream.firo import Firo
 from pdekit.stream.inline import Inline
+from pdekit.stream.label_tolerance import LabelTolerance, Tightening
 from pdekit.stream.ledger import Ledger
 from pdekit.stream.limiter import Limiter, Reuse
 from pdekit.stream.policy import Policy
-from pdekit.stream.reservoir import Reservoir
 from pdekit.stream.schedules import Asynchronous, Lockstep
+from pdekit.stream.settings import (
+    check_capacity,
+    check_choice,
+    check_uses,
+    describe,
+    make_policy,
+    number_of_workers,
+)
 from pdekit.stream.statistics import Statistics
 from pdekit.stream.storage import Storage
 from pdekit.stream.thread import Thread
@@ -25,11 +30,12 @@ from pdekit.stream.work import Result, TicketFailed, Worker
 
 __all__ = ["EndOfStream", "Stream"]
 
-POLICIES = {"fifo": Fifo, "firo": Firo, "reservoir": Reservoir}
 SCHEDULES = {"async": Asynchronous, "lockstep": Lockstep}
 ENGINES = ("inline", "thread")
 HOPELESS = 4
 """Tickets in a row without one accepted sample after which the stream gives up."""
+AHEAD = 8
+"""Tickets ahead of a batch in lockstep with a LabelTolerance: how late reports come must not depend on the workers."""
 
 
 class EndOfStream(PdekitError):
@@ -44,7 +50,8 @@ class Stream:
     Args:
         source: makes the samples.
         seed: of inputs and draws.
-        rtol: relative tolerance of the certificates.
+        rtol: relative tolerance of the certificates: a number, or a :class:`LabelTolerance` that follows the error
+            given to :meth:`report`.
         method: a solver method; None lets the source choose.
         policy: ``reservoir``, ``firo`` or ``fifo``, or a policy of one's own, whose capacity and watermark then count.
         capacity: samples held at most.
@@ -87,7 +94,7 @@ class Stream:
         source: Source,
         *,
         seed: int = 0,
-        rtol: float = 1e-5,
+        rtol: float | LabelTolerance = 1e-5,
         method: Any = None,
         policy: str | Policy = "reservoir",
         capacity: int = 4096,
@@ -101,25 +108,28 @@ class Stream:
         split: str = "train",
         budget: int | None = None,
     ):
-        _choice("schedule", schedule, SCHEDULES)
-        _choice("engine", engine, ENGINES)
-        if not rtol > 0:
+        check_choice("schedule", schedule, SCHEDULES)
+        check_choice("engine", engine, ENGINES)
+        self._tightening = Tightening(rtol) if isinstance(rtol, LabelTolerance) else None
+        first_rtol = rtol.start if isinstance(rtol, LabelTolerance) else float(rtol)
+        if not first_rtol > 0:
             raise InputError(f"rtol={rtol}; expected a number greater than 0.")
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}; expected at least 1.")
         self.source, self.seed, self.split, self.batch_size = source, int(seed), split, int(batch_size)
-        self.policy = _policy(policy, capacity, watermark, self.seed, self.batch_size)
-        _check_capacity(self.policy, self.batch_size)
+        self.policy = make_policy(policy, capacity, watermark, self.seed, self.batch_size)
+        check_capacity(self.policy, self.batch_size)
         self.limiter = Limiter(reuse, watermark=self.policy.watermark, batch_size=self.batch_size)
-        _check_uses(self.policy, self.limiter)
+        check_uses(self.policy, self.limiter)
         self.schedule = SCHEDULES[schedule](self.policy, self.limiter, self.batch_size)
-        self.ledger = Ledger(ticket_size, rtol=rtol, method=method, budget=budget)
+        self.ledger = Ledger(ticket_size, rtol=first_rtol, method=method, budget=budget)
         self.storage = Storage(source.schema, self.policy.capacity, seed=self.seed, split=split)
-        self.workers = _workers(workers, engine)
+        self.workers = number_of_workers(workers, engine)
         self._engine_name = engine
         self._engine: Engine | None = None
         self._closed = False
-        self._lookahead = self.workers + -(-self.batch_size // self.ledger.size) + 1
+        fixed = self._tightening is not None and self.schedule.ordered
+        self._lookahead = (AHEAD if fixed else self.workers + 1) + -(-self.batch_size // self.ledger.size)
         self._results: dict[int, Result] = {}
         self._barren = 0
         self._batches = 0
@@ -127,7 +137,8 @@ class Stream:
         self._solve_seconds = 0.0
         self._clock = Clock()
         self._settings = {
-            "seed": self.seed, "split": split, "rtol": float(rtol), "method": _describe(method), "budget": budget,
+            "seed": self.seed, "split": split, "method": describe(method), "budget": budget,
+            "rtol": repr(rtol) if isinstance(rtol, LabelTolerance) else first_rtol,
             "policy": type(self.policy).__name__, "capacity": self.policy.capacity, "schedule": schedule,
             "watermark": self.policy.watermark, "reuse": None if reuse is None else list(self.limiter.band or ()),
             "ticket_size": self.ledger.size, "batch_size": self.batch_size,
@@ -139,6 +150,32 @@ class Stream:
     def batches(self) -> int:
         """Batches drawn so far, resumed parts included."""
         return self._batches
+
+    @property
+    def follows_error(self) -> bool:
+        """Whether the tolerance is a :class:`LabelTolerance`, which wants to hear the model's error."""
+        return self._tightening is not None
+
+    @property
+    def rtol(self) -> float:
+        """Relative tolerance of the tickets that are issued next."""
+        return self.ledger.rtol
+
+    def report(self, error: float) -> None:
+        """Tell a :class:`LabelTolerance` how wrong the model in training is; with a fixed tolerance nothing happens.
+
+        To be called after each batch. In lockstep the tolerance of a ticket depends on the reports before the batch
+        for which the buffer had room for it, so the same reports give the same samples whatever the timing.
+
+        Args:
+            error: relative L2 error of the model on the last batch.
+
+        Raises:
+            InputError: a negative error.
+        """
+        if self._tightening is not None:
+            self._tightening.report(float(error))
+            self.ledger.rtol = self._tightening.rtol
 
     def next_batch(self) -> Batch:
         """The next batch, waiting for the solver where the limits say so.
@@ -209,7 +246,9 @@ class Stream:
         self._clock.solver_waits_for = self.schedule.solver_waits_for()
 
     def _ingest(self) -> None:
-        while self._results:
+        # In order, nothing is taken in before there is room for it, not even a ticket without an accepted sample: when
+        # a ticket is done, and the next one issued, must not depend on when its result came.
+        while self._results and not (self.schedule.ordered and self.schedule.room() == 0):
             first = self.ledger.oldest if self.schedule.ordered else next(iter(self._results))
             if first not in self._results:
                 return
@@ -238,7 +277,7 @@ class Stream:
             first = result.rejected[0]
             raise PdekitError(
                 f"Every sample of the last {HOPELESS} tickets was rejected; sample {first.index}: {first.reason}. "
-                f"The tolerance asked for is rtol={self.ledger.rtol:g}: is it within reach of the solver?"
+                f"The tolerance asked for is rtol={result.ticket.rtol:g}: is it within reach of the solver?"
             )
 
     def _running(self) -> Engine:
@@ -281,6 +320,7 @@ class Stream:
             "storage": self.storage.state_dict(self.policy.occupied()),
             "counters": [self._batches, self._iterations, self._solve_seconds, self._barren],
             "clock": self._clock.state_dict(),
+            "tightening": None if self._tightening is None else self._tightening.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -306,6 +346,9 @@ class Stream:
         self.storage.load_state_dict(state["storage"])
         self._batches, self._iterations, self._solve_seconds, self._barren = state["counters"]
         self._clock.load_state_dict(state["clock"])
+        if self._tightening is not None:
+            self._tightening.load_state_dict(state["tightening"])
+            self.ledger.rtol = self._tightening.rtol
 
     def _stop(self) -> None:
         if self._engine is not None:
@@ -330,49 +373,3 @@ class Stream:
                 yield self.next_batch()
             except EndOfStream:
                 return
-
-
-def _choice(name: str, given: str, known) -> None:
-    if given not in known:
-        raise InputError(f"{name}={given!r} is unknown. {did_you_mean(str(given), known)}")
-
-
-def _policy(policy: str | Policy, capacity: int, watermark: int | None, seed: int, batch_size: int) -> Policy:
-    if isinstance(policy, Policy):
-        return policy
-    _choice("policy", policy, POLICIES)
-    if watermark is None:
-        watermark = max(0, min(max(batch_size, capacity // 4), capacity - batch_size))
-    return POLICIES[policy](capacity, watermark=watermark, seed=seed)
-
-
-def _check_capacity(policy: Policy, batch_size: int) -> None:
-    if policy.capacity < policy.watermark + batch_size:
-        raise InputError(
-            f"The capacity {policy.capacity} is below watermark + batch size = {policy.watermark} + {batch_size}: "
-            "solver and trainer could wait for each other for ever."
-        )
-
-
-def _check_uses(policy: Policy, limiter: Limiter) -> None:
-    if policy.uses is None or limiter.band is None:
-        return
-    least, largest = limiter.band
-    if not least <= policy.uses <= largest:
-        raise InputError(
-            f"{type(policy).__name__} uses each sample exactly {policy.uses} times, which lies outside "
-            f"reuse=({least:g}, {largest:g}); expected reuse={policy.uses} or a pair around it."
-        )
-
-
-def _describe(method: Any) -> str:
-    """A text equal for equal methods; the plain repr of an object holds its address."""
-    return repr(method) if method is None or is_dataclass(method) else type(method).__qualname__
-
-
-def _workers(workers: int | str, engine: str) -> int:
-    if workers == "auto" or engine == "inline":
-        return 1
-    if not isinstance(workers, int) or workers < 1:
-        raise InputError(f"workers={workers!r}; expected 'auto' or a number of at least 1.")
-    return workers

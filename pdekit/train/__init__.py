@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pdekit.train.checkpoint import Checkpoints, latest_checkpoint, read_checkpoint
     from pdekit.train.config import RunConfig, config_from, load_config
     from pdekit.train.data import StreamData
+    from pdekit.train.error_report import ErrorReport
     from pdekit.train.losses import Loss, RelativeL2
     from pdekit.train.monitor import StreamMonitor
     from pdekit.train.normaliser import Normaliser
@@ -24,6 +25,7 @@ _HOMES = {
     "Channels": "channels",
     "BatchesLog": "batches_log",
     "Checkpoints": "checkpoint",
+    "ErrorReport": "error_report",
     "Normaliser": "normaliser",
     "OperatorLearning": "operator_learning",
     "RelativeL2": "losses",
@@ -43,6 +45,7 @@ __all__ = [
     "BatchesLog",
     "Channels",
     "Checkpoints",
+    "ErrorReport",
     "Loss",
     "Normaliser",
     "OneStep",

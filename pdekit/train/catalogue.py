@@ -15,7 +15,7 @@ __all__ = ["KINDS", "Entry", "by_name", "entries"]
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("domain", "fem", "fields", "families", "solvers", "nn", "stream", "train")
 KINDS = {
-    "families": ("families", "Family"),
+    "families": ("families", "Family", "Source"),
     "fields": ("fields", "RandomField"),
     "shapes": ("domain", "Shape", "RandomShape"),
     "methods": ("solvers", "Method"),

@@ -67,6 +67,7 @@ class StreamMonitor(Callback):
         now = self.stream.statistics()
         assert self._logged is not None
         values = scalars(self._logged, now)
+        values["online/rtol"] = self.stream.rtol
         self._logged = now
         for logger in trainer.loggers:
             logger.log_metrics(values, step=step)

@@ -31,7 +31,7 @@ class OperatorLearning(L.LightningModule):
         loss: on decoded fields; :class:`RelativeL2` by default.
         strategy: how a batch is used; :class:`OneStep` by default.
 
-    ``surrogate`` is what is trained, ready for use.
+    ``surrogate`` is what is trained, ready for use; ``training_error`` its relative L2 error on the last batch.
 
     Raises:
         InputError: the model does not fit the grid of the schema.
@@ -50,6 +50,7 @@ class OperatorLearning(L.LightningModule):
     """
 
     weights: Tensor
+    training_error: Tensor | None = None
 
     def __init__(
         self,
@@ -81,14 +82,19 @@ class OperatorLearning(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        loss = self._loss(batch)
+        prediction, truth = self._step(batch)
+        loss = self.loss(prediction, truth, self.weights)
+        if isinstance(self.loss, RelativeL2):
+            self.training_error = loss.detach()
+        else:
+            self.training_error = RelativeL2()(prediction.detach(), truth, self.weights)
         if self._trainer is not None:
             self.log("train_loss", loss, batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch of the validation set."""
-        loss = self._loss(batch)
+        loss = self.loss(*self._step(batch), self.weights)
         if self._trainer is not None:
             self.log("validation_loss", loss, batch_size=len(batch))
         return loss
@@ -103,8 +109,7 @@ class OperatorLearning(L.LightningModule):
             "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
         }
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         channels = self.surrogate.channels
         inputs, outputs = channels.stack_inputs(batch.samples), channels.stack_outputs(batch.samples)
-        prediction, truth = self.strategy.step(self.surrogate, inputs, outputs)
-        return self.loss(prediction, truth, self.weights)
+        return self.strategy.step(self.surrogate, inputs, outputs)

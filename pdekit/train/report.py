@@ -23,6 +23,7 @@ class Report:
         samples_drawn: samples drawn into batches, repetitions counted.
         reuse: draws per different sample trained on.
         rejected: samples that missed their tolerance and were left out.
+        iterations: solver iterations of the training samples, in sum.
         solve_seconds: drawing and solving the training samples, summed over workers.
         train_seconds: wall time of training, first fill and waits included, resumed parts added up.
         seconds: wall time of this call by phase.
@@ -41,6 +42,7 @@ class Report:
     samples_drawn: int
     reuse: float
     rejected: int
+    iterations: int
     solve_seconds: float
     train_seconds: float
     seconds: dict[str, float]

@@ -20,6 +20,7 @@ from pdekit.stream import Stream
 from pdekit.train.checkpoint import Checkpoints, latest_checkpoint
 from pdekit.train.config import RunConfig
 from pdekit.train.data import StreamData
+from pdekit.train.error_report import ErrorReport
 from pdekit.train.evaluation import Evaluated, evaluate
 from pdekit.train.monitor import StreamMonitor, verdict
 from pdekit.train.report import Report
@@ -114,7 +115,7 @@ def _train(
     from pdekit.train.batches_log import BatchesLog
 
     out, settings = config.out, config.trainer
-    data = StreamData(stream, validation=config.evaluation.validation)
+    data = StreamData(stream, validation=config.evaluation.validation, validation_rtol=config.evaluation.rtol)
     with _phase("first_fill", seconds):
         if checkpoint is None:
             say("filling the buffer ...")
@@ -133,6 +134,7 @@ def _train(
         limit_val_batches=None if data.validation else 0,
         logger=[TensorBoardLogger(out, name="logs", version=""), CSVLogger(out, name="logs", version="")],
         callbacks=[
+            ErrorReport(stream),
             StreamMonitor(stream),
             BatchesLog(out / "batches.csv"),
             Checkpoints(out / "checkpoints", every=settings.checkpoint_every_n_steps),
@@ -184,6 +186,7 @@ def _report(
         samples_drawn=counted.gets,
         reuse=counted.uses,
         rejected=counted.rejected,
+        iterations=counted.iterations,
         solve_seconds=counted.solve_seconds,
         train_seconds=counted.seconds,
         seconds={phase: round(value, 2) for phase, value in seconds.items()},

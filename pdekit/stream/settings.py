@@ -1,0 +1,67 @@
+"""The arguments of a stream: whether they make sense, and what they become."""
+
+from collections.abc import Iterable
+from dataclasses import is_dataclass
+from typing import Any
+
+from pdekit.core.errors import InputError, did_you_mean
+from pdekit.stream.fifo import Fifo
+from pdekit.stream.firo import Firo
+from pdekit.stream.limiter import Limiter
+from pdekit.stream.policy import Policy
+from pdekit.stream.reservoir import Reservoir
+
+__all__ = ["check_capacity", "check_choice", "check_uses", "describe", "make_policy", "number_of_workers"]
+
+POLICIES = {"fifo": Fifo, "firo": Firo, "reservoir": Reservoir}
+
+
+def check_choice(name: str, given: str, known: Iterable[str]) -> None:
+    """Refuse a word that is not known."""
+    if given not in known:
+        raise InputError(f"{name}={given!r} is unknown. {did_you_mean(str(given), known)}")
+
+
+def make_policy(policy: str | Policy, capacity: int, watermark: int | None, seed: int, batch_size: int) -> Policy:
+    """The policy of that name, or the one given."""
+    if isinstance(policy, Policy):
+        return policy
+    check_choice("policy", policy, POLICIES)
+    if watermark is None:
+        watermark = max(0, min(max(batch_size, capacity // 4), capacity - batch_size))
+    return POLICIES[policy](capacity, watermark=watermark, seed=seed)
+
+
+def check_capacity(policy: Policy, batch_size: int) -> None:
+    """Refuse a buffer that cannot hold a batch above its watermark."""
+    if policy.capacity < policy.watermark + batch_size:
+        raise InputError(
+            f"The capacity {policy.capacity} is below watermark + batch size = {policy.watermark} + {batch_size}: "
+            "solver and trainer could wait for each other for ever."
+        )
+
+
+def check_uses(policy: Policy, limiter: Limiter) -> None:
+    """Refuse a policy that uses samples more or less often than the limiter allows."""
+    if policy.uses is None or limiter.band is None:
+        return
+    least, largest = limiter.band
+    if not least <= policy.uses <= largest:
+        raise InputError(
+            f"{type(policy).__name__} uses each sample exactly {policy.uses} times, which lies outside "
+            f"reuse=({least:g}, {largest:g}); expected reuse={policy.uses} or a pair around it."
+        )
+
+
+def describe(method: Any) -> str:
+    """A text equal for equal methods; the plain repr of an object holds its address."""
+    return repr(method) if method is None or is_dataclass(method) else type(method).__qualname__
+
+
+def number_of_workers(workers: int | str, engine: str) -> int:
+    """``auto`` is one, because the solver itself spreads a ticket over the cores."""
+    if workers == "auto" or engine == "inline":
+        return 1
+    if not isinstance(workers, int) or workers < 1:
+        raise InputError(f"workers={workers!r}; expected 'auto' or a number of at least 1.")
+    return workers
