@@ -32,7 +32,10 @@ from pdekit.solvers.preconditioners.jacobi import Jacobi
 from pdekit.solvers.preconditioners.multigrid import Multigrid
 from pdekit.solvers.preconditioners.ssor import SSOR
 from pdekit.solvers.recycling.chain import Chain
+from pdekit.solvers.recycling.gcrodr import GCRODR
 from pdekit.solvers.recycling.kept import KeptFactor, KeptTransfers
+from pdekit.solvers.recycling.policies import Always, Freeze, Never
+from pdekit.solvers.recycling.space import RecycleSpace
 from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation
 from pdekit.solvers.reduced.matrix_interpolation import MatrixInterpolation
 from pdekit.solvers.reduced.pod import POD, pod
@@ -48,6 +51,7 @@ __all__ = [
     "AMG",
     "CG",
     "CSR",
+    "GCRODR",
     "GMRES",
     "IC0",
     "ICT",
@@ -56,6 +60,7 @@ __all__ = [
     "POD",
     "SOR",
     "SSOR",
+    "Always",
     "Auto",
     "Bandit",
     "BiCGStab",
@@ -67,6 +72,7 @@ __all__ = [
     "Direct",
     "EmpiricalInterpolation",
     "FlexibleCG",
+    "Freeze",
     "Jacobi",
     "KeptFactor",
     "KeptTransfers",
@@ -76,12 +82,14 @@ __all__ = [
     "Memory",
     "Method",
     "Multigrid",
+    "Never",
     "NewtonSolution",
     "NotConverged",
     "Outcome",
     "Preconditioner",
     "Prepared",
     "Reason",
+    "RecycleSpace",
     "ReducedBasis",
     "ReducedGuess",
     "ReducedModel",
