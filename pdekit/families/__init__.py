@@ -5,10 +5,12 @@ from pdekit.families.base import Family
 from pdekit.families.darcy import Darcy
 from pdekit.families.elasticity import Elasticity
 from pdekit.families.helmholtz import Helmholtz
+from pdekit.families.inverse_made import InverseMade
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.families.nonlinear_diffusion import NonlinearDiffusion
 from pdekit.families.poisson import Poisson
 from pdekit.families.residual import Residual
+from pdekit.families.source_law import Shift
 
 __all__ = [
     "AdvectionDiffusion",
@@ -16,8 +18,10 @@ __all__ = [
     "Elasticity",
     "Family",
     "Helmholtz",
+    "InverseMade",
     "MeshFamily",
     "NonlinearDiffusion",
     "Poisson",
     "Residual",
+    "Shift",
 ]
