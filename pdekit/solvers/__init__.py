@@ -32,6 +32,7 @@ from pdekit.solvers.preconditioners.jacobi import Jacobi
 from pdekit.solvers.preconditioners.multigrid import Multigrid
 from pdekit.solvers.preconditioners.ssor import SSOR
 from pdekit.solvers.recycling.chain import Chain
+from pdekit.solvers.recycling.deflated_cg import DeflatedCG
 from pdekit.solvers.recycling.gcrodr import GCRODR
 from pdekit.solvers.recycling.kept import KeptFactor, KeptTransfers
 from pdekit.solvers.recycling.policies import Always, Freeze, Never
@@ -68,6 +69,7 @@ __all__ = [
     "Chain",
     "Chebyshev",
     "ChebyshevBandit",
+    "DeflatedCG",
     "DenseMatrix",
     "Direct",
     "EmpiricalInterpolation",

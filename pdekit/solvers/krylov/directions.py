@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pdekit.solvers.solution import Reason
 
-__all__ = ["Directions", "OrthogonalDirections", "ShortRecurrence"]
+__all__ = ["DeflatedDirections", "Directions", "OrthogonalDirections", "ShortRecurrence"]
 
 
 class Directions(ABC):
@@ -61,6 +61,31 @@ class ShortRecurrence(Directions):
             p = z + torch.where(active, slope / steepness, 0.0).unsqueeze(-1) * previous
         self.last = p, slope
         return p, slope
+
+
+class DeflatedDirections(ShortRecurrence):
+    """The short recurrence in the complement of a space W, to which all directions are conjugate.
+
+    The residual has to be orthogonal to W at the start, and stays so.
+
+    Args:
+        basis: vectors of the spaces, ``(*#batch, k, n)``.
+        images: A times each of them, ``(*batch, k, n)``.
+        inverse: of ``W^H A W``, ``(*batch, k, k)``.
+    """
+
+    def __init__(
+        self,
+        basis: Inexact[Tensor, "*#batch k n"],
+        images: Inexact[Tensor, "*batch k n"],
+        inverse: Inexact[Tensor, "*batch k k"],
+    ):
+        super().__init__()
+        self.basis, self.images, self.inverse = basis, images, inverse
+
+    def step(self, z, r, active):
+        shares = self.inverse @ (self.images.conj() @ z.unsqueeze(-1))
+        return super().step(z - (self.basis.mT @ shares).squeeze(-1), r, active)
 
 
 class OrthogonalDirections(Directions):

@@ -1,0 +1,181 @@
+"""Conjugate gradients that leave out what earlier systems found hard."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Inexact
+from torch import Tensor
+
+from pdekit.core.checks import check_limit
+from pdekit.core.errors import InputError
+from pdekit.solvers.krylov.base import check_preconditioner
+from pdekit.solvers.krylov.cg import CG, check_hermitian, default_preconditioner
+from pdekit.solvers.krylov.sparse_cg import fits, is_hierarchy
+from pdekit.solvers.method import Method, Outcome, Prepared
+from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.preconditioners.ic0 import IC0
+from pdekit.solvers.recycling.chain import single
+from pdekit.solvers.recycling.deflated_runs import CompiledRuns, Runs, TensorRuns
+from pdekit.solvers.recycling.policies import Freeze, UpdatePolicy
+from pdekit.solvers.recycling.ritz import orthogonal_to, smallest_vectors
+from pdekit.solvers.recycling.space import RecycleSpace, orthonormal_images
+from pdekit.solvers.solution import Reason
+
+__all__ = ["DeflatedCG"]
+
+_WINDOW = 5
+"""Steps of a run that are looked at for each vector of the space."""
+
+_TOGETHER = 32
+"""Systems that are solved before the policy is asked again; the number of threads must not matter."""
+
+
+@dataclass(frozen=True)
+class DeflatedCG(Method):
+    """Conjugate gradients in the complement of a space, found in the first systems of a sequence and kept for the rest.
+
+    For sequences of similar symmetric (complex: Hermitian) positive definite matrices. Few smallest eigenvalues of the
+    preconditioned matrix account for most iterations, and neighbours share their eigenvectors nearly. While the space
+    is updated, systems are solved one after the other, and Ritz vectors of their first iterations are joined to it;
+    once it is frozen, the rest of a batch is solved at once. For each matrix the solution inside the space is found
+    directly, and every direction is then kept conjugate to the space, so that answers are as good with a poor one; it
+    only costs more iterations.
+
+    A float64 :class:`CSR` on the CPU with a symmetric factor, the diagonal or no preconditioner runs in one compiled
+    kernel, a system a thread; all else as torch operations on whole batches, on any device.
+
+    Args:
+        preconditioner: None means :class:`Jacobi`, or none where the operator does not know its diagonal.
+        vectors: of the fresh space that is made where none is handed in; a space brings its own number. Each costs two
+            passes over it an iteration.
+        update: when the space is updated: ``Freeze()`` during the first systems and whenever it has aged, ``Always()``,
+            ``Never()``.
+        space: outlives the solve; None makes a fresh one each time the method is bound to matrices.
+        max_iterations: per system.
+
+    Example:
+        >>> from pdekit.domain import Grid
+        >>> from pdekit.solvers import CG, Jacobi, diffusion, solve
+        >>> waves = torch.sin(torch.linspace(0, 15, 33, dtype=torch.float64))
+        >>> strength = torch.linspace(1.0, 1.1, 6)[:, None, None]
+        >>> system = diffusion(Grid((33, 33)), torch.exp(strength * torch.outer(waves, waves)), 1.0)
+        >>> solve(system.operator, system.rhs, CG(Jacobi())).iterations.tolist()
+        [102, 102, 102, 102, 102, 102]
+        >>> solve(system.operator, system.rhs, DeflatedCG(Jacobi(), vectors=8)).iterations.tolist()
+        [102, 71, 57, 51, 51, 51]
+
+    Source:
+        Saad, Yeung, Erhel, Guyomarc'h, "A deflated version of the conjugate gradient algorithm", SIAM J. Sci. Comput.
+        21, 2000.
+    """
+
+    preconditioner: Preconditioner | None = IC0()  # noqa: RUF009 - immutable
+    vectors: int = 20
+    update: UpdatePolicy = Freeze(after=3)  # noqa: RUF009 - immutable
+    space: RecycleSpace | None = None
+    max_iterations: int = 1000
+
+    def __post_init__(self):
+        check_preconditioner(
+            "DeflatedCG", self.preconditioner, linear=True, symmetric=True,
+            instead="FlexibleCG takes it as it is; so does GCRODR, for any matrix.",
+        )  # fmt: skip
+        for name in ("vectors", "max_iterations"):
+            check_limit("DeflatedCG", name, getattr(self, name))
+        if not isinstance(self.update, UpdatePolicy):
+            raise InputError(f"DeflatedCG has update={self.update!r}; expected Freeze(), Always() or Never().")
+        if self.space is not None and not isinstance(self.space, RecycleSpace):
+            raise InputError(
+                f"DeflatedCG has space={self.space!r}; expected None or an object such as RecycleSpace(20)."
+            )
+
+    def prepare(self, A: LinearOperator) -> Prepared:
+        check_hermitian("DeflatedCG", A)
+        return _Prepared(A, self)
+
+
+class _Prepared(Prepared):
+    """Deflated conjugate gradients bound to matrices."""
+
+    def __init__(self, operator: LinearOperator, method: DeflatedCG):
+        super().__init__(operator)
+        self.method = method
+        self.space = RecycleSpace(method.vectors) if method.space is None else method.space
+        self.recipe = method.preconditioner or default_preconditioner(operator)
+        self.factors: LinearOperator | None = None
+        self.compiled = isinstance(operator, CSR) and fits(operator, None)
+        if self.compiled:
+            self.factors = None if self.recipe is None else self.recipe.setup(operator)
+            self.compiled = fits(operator, self.factors) and not is_hierarchy(self.factors)
+
+    def run(
+        self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
+    ) -> Outcome:
+        A, limit = self.operator, self.method.max_iterations
+        if self.compiled and isinstance(A, CSR):
+            runs = CompiledRuns(A, self.factors, b, x0, rtol, atol, limit)
+        else:
+            runs = TensorRuns(A, self.recipe, b, x0, rtol, atol, limit)
+        known = self.space.basis
+        if known is not None and (known.dtype, known.device, known.shape[1]) != (b.dtype, b.device, b.shape[-1]):
+            self.space.reset()
+        basis, harvested, seconds, place = self._basis(b), 0, 0.0, 0
+        while place < runs.count:
+            if self.method.update.updates(self.space.record):
+                window = runs.window(_WINDOW * self.space.vectors)
+                runs.solve([place], basis, window)
+                if window.steps:
+                    began = time.perf_counter()
+                    self._harvest(single(A, self._place(runs.owner[place])), window.candidates(self.space.vectors))
+                    basis = self._basis(b)
+                    seconds += time.perf_counter() - began
+                    harvested += 1
+                self._note(runs, place, updated=True)
+                place += 1
+                continue
+            together = range(place, min(place + _TOGETHER, runs.count))
+            runs.solve(together, basis)
+            for i in together:
+                self._note(runs, i, updated=False)
+                if self.method.update.updates(self.space.record):
+                    break
+            place = together.stop
+        return runs.outcome(self._name(len(basis), harvested, runs.count), seconds)
+
+    def _basis(self, b: Tensor) -> Tensor:
+        """The space as independent vectors that no matrix of the batch maps to 0."""
+        basis = self.space.basis
+        if basis is None:
+            return b.new_empty((0, b.shape[-1]))
+        basis = orthogonal_to(self.operator.nullspace, basis)
+        return orthonormal_images(basis, basis)[0]
+
+    def _place(self, owner: int) -> tuple[int, ...]:
+        return tuple(int(i) for i in np.unravel_index(owner, self.operator.batch_shape))
+
+    def _harvest(self, A: LinearOperator, candidates: Tensor) -> None:
+        """Join candidates to the space, of which the best remains for this matrix."""
+        known = self.space.basis
+        rows = candidates if known is None else torch.cat([known, candidates])
+        preconditioner = None if self.recipe is None else self.recipe.setup(A)
+        found = smallest_vectors(A, preconditioner, rows, self.space.vectors)
+        if len(found):
+            self.space.replace(found)
+
+    def _note(self, runs: Runs, i: int, *, updated: bool) -> None:
+        converged = runs.reasons[i] is Reason.CONVERGED
+        self.space.note(
+            updated=updated, iterations=runs.iterations[i], reduction=runs.reduction(i), converged=converged
+        )
+
+    def _name(self, vectors: int, harvested: int, count: int) -> str:
+        updated = f", updated in {harvested} of {count} systems" if harvested else ""
+        recipe = self.recipe if self.factors is None else self.factors.name
+        return f"deflated CG ({vectors} vectors{updated}), {recipe or 'no'} preconditioner"
+
+    def fallback(self) -> Prepared | None:
+        return CG(self.method.preconditioner, self.method.max_iterations).prepare(self.operator)
