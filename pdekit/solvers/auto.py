@@ -14,6 +14,8 @@ from pdekit.solvers.direct.spectral import Spectral, obstacle
 from pdekit.solvers.krylov.cg import CG
 from pdekit.solvers.krylov.gmres import GMRES
 from pdekit.solvers.krylov.minres import MINRES
+from pdekit.solvers.learning.choosing import Choosing
+from pdekit.solvers.learning.experience import Experience
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
@@ -71,12 +73,49 @@ class Auto(Method):
 
     ``pdekit bench auto`` prints what each choice costs beside the others.
 
+    **Learning.** With ``learn=True`` the table is where a search begins that goes on while systems are solved: the
+    methods of the table and others (kept factors and hierarchies, relaxed factors, recycled spaces, the user's own)
+    are tried on a few systems at a time, the clearly slower ones are dropped, and the fastest takes over. What they
+    cost is kept in ``experience``, apart for each kind of system; ``print(auto.experience)`` tells why one is chosen,
+    and ``Solution.method`` which.
+
+    Args:
+        learn: choose by the seconds that methods take, from call to call, instead of by the table alone.
+        arms: further methods to choose from, when learning.
+        experience: what was learnt before; when learning, None begins with a new one.
+
+    Raises:
+        InputError: arms that are no methods, or arms or experience without learning.
+
     Example:
         >>> from pdekit.domain import Grid
         >>> from pdekit.solvers import diffusion
         >>> Auto().select(diffusion(Grid((9, 9)), coefficient=1.0, source=1.0).operator)
         Spectral()
     """
+
+    learn: bool = False
+    arms: Sequence[Method] = ()
+    experience: Experience | None = None
+
+    def __post_init__(self):
+        if isinstance(self.arms, Method) or not all(isinstance(arm, Method) for arm in self.arms):
+            raise InputError(f"Auto has arms={self.arms!r}; expected methods, such as [CG(SSOR(1.5)), MINRES()].")
+        if self.experience is not None and not isinstance(self.experience, Experience):
+            raise InputError(f"Auto has experience={self.experience!r}; expected an Experience(), or None.")
+        if not self.learn and (self.arms or self.experience is not None):
+            raise InputError(
+                "Auto chooses by its table alone unless it learns: arms and experience go with learn=True."
+            )
+        object.__setattr__(self, "arms", tuple(self.arms))
+        if self.learn and self.experience is None:
+            object.__setattr__(self, "experience", Experience())
+
+    def __repr__(self) -> str:
+        if not self.learn:
+            return "Auto()"
+        arms = f", arms={list(self.arms)!r}" if self.arms else ""
+        return f"Auto(learn=True{arms}, experience={self.experience!r})"
 
     def select(self, A: LinearOperator) -> Method:
         """The method for this matrix."""
@@ -97,6 +136,8 @@ class Auto(Method):
         return (Direct(),)
 
     def prepare(self, A: LinearOperator) -> Prepared:
+        if self.experience is not None:
+            return Choosing(A, self.experience, self.candidates, self.arms, _prepared)
         return _prepared(self.candidates(A), A)
 
 

@@ -1,0 +1,94 @@
+"""The methods to choose from."""
+
+from collections.abc import Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from pdekit.solvers.direct.direct import Direct
+from pdekit.solvers.direct.spectral import Spectral
+from pdekit.solvers.krylov.bicgstab import BiCGStab
+from pdekit.solvers.krylov.cg import CG
+from pdekit.solvers.krylov.gmres import GMRES
+from pdekit.solvers.method import Method
+from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.stencil import Stencil
+from pdekit.solvers.preconditioners.amg import AMG
+from pdekit.solvers.preconditioners.ic0 import IC0
+from pdekit.solvers.preconditioners.ilu0 import ILU0
+from pdekit.solvers.preconditioners.multigrid import Multigrid
+from pdekit.solvers.recycling.gcrodr import GCRODR
+from pdekit.solvers.recycling.kept import KeptFactor, KeptTransfers
+from pdekit.solvers.recycling.space import RecycleSpace
+from pdekit.solvers.reduced.reduced_basis import ReducedBasis
+from pdekit.solvers.reduced.reduced_guess import ReducedGuess
+
+__all__ = ["arms_for", "name_of"]
+
+RELAXED = IC0(shift="auto", relaxation=0.99, ordering="cuthill-mckee")
+"""Modified incomplete Cholesky factors in an order that goes from neighbour to neighbour."""
+
+
+def arms_for(A: LinearOperator, table: Sequence[Method], same: bool, further: Sequence[Method]) -> tuple[Method, ...]:
+    """What an expert would try, in that order: the methods of the table first.
+
+    Args:
+        A: the matrices.
+        table: of :class:`Auto`, for these.
+        same: whether the matrix is the one before.
+        further: arms of the user's.
+
+    Returns:
+        Methods, each once; those that keep something have memories of their own.
+    """
+    others: list[Method] = []
+    if isinstance(A, Stencil) and len(A.lattice) > 1:
+        others = [CG(Multigrid())]
+    elif isinstance(A, CSR):
+        others = _for_sparse(A, table)
+    # With the factors kept, factoring again is no choice; where it is one, it cannot be stopped and comes late.
+    direct = [] if same else [Direct()]
+    first = [Direct(KeptFactor())] if same and not isinstance(table[0], Spectral) else []
+    first += [arm for arm in table[:1] if arm != Direct() or direct]
+    later = [arm for arm in (*others, *table[1:]) if arm != Direct()]
+    arms = {name_of(arm): arm for arm in (*first, *later, *direct, *further)}
+    return tuple(_keeping(arm) for arm in arms.values())
+
+
+def _for_sparse(A: CSR, table: Sequence[Method]) -> list[Method]:
+    on_cpu = A.device.type == "cpu"
+    if any(isinstance(method, CG) for method in table) and not A.dtype.is_complex:
+        single = [CG(RELAXED), CG(IC0())] if on_cpu else []
+        return [*single, CG(AMG()), ReducedGuess(CG(RELAXED if on_cpu else AMG()), ReducedBasis())]
+    if A.hermitian:
+        return []
+    recipe = ILU0() if on_cpu else None
+    return [BiCGStab(recipe), GMRES(recipe), GCRODR(recipe, space=RecycleSpace())]
+
+
+def _keeping(arm: Method) -> Method:
+    """The arm, with a memory where it would otherwise do the same again in every call."""
+    if arm == CG(AMG()):
+        return CG(AMG(kept=KeptTransfers()))
+    return arm
+
+
+def name_of(recipe: Any) -> str:
+    """A recipe as a user would write it: without the arguments that have their default value.
+
+    Example:
+        >>> name_of(CG(AMG(kept=KeptTransfers())))
+        'CG(AMG(kept=KeptTransfers()))'
+    """
+    if not is_dataclass(recipe) or isinstance(recipe, type):
+        return repr(recipe)
+    given, first = [], True
+    for field in fields(recipe):
+        value = getattr(recipe, field.name)
+        if field.default is not MISSING and value == field.default:
+            first = False
+            continue
+        first = first and not isinstance(value, str)
+        given.append(name_of(value) if first else f"{field.name}={name_of(value)}")
+        first = False
+    return f"{type(recipe).__name__}({', '.join(given)})"

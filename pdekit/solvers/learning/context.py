@@ -1,0 +1,118 @@
+"""What kind of system a bandit is to choose for."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Inexact
+from torch import Tensor
+
+from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.csr import CSR
+
+__all__ = ["Context", "Glance"]
+
+_PROBED = 4096
+"""Entries of a matrix that are compared with those of the one before."""
+
+
+class Glance(NamedTuple):
+    """A look at a matrix, cheap enough to be taken at every call.
+
+    Args:
+        structure: type, order, stored entries, dtype and device; with stored entries, a sum that tells their places.
+        probe: some of its entries, evenly spread.
+        total: the sum of all.
+    """
+
+    structure: str
+    probe: Inexact[Tensor, " probed"]
+    total: Tensor
+
+    @staticmethod
+    def at(A: LinearOperator) -> "Glance":
+        """Of the first matrix of a batch."""
+        first = A.values[0].detach()[(0,) * len(A.batch_shape)].reshape(-1)
+        places = f", places {int(A.pattern.indices.sum())}" if isinstance(A, CSR) else ""
+        probe = first[:: max(1, first.numel() // _PROBED)].cpu().clone()
+        return Glance(f"{type(A).__name__}, {A.name}, {A.device}{places}", probe, first.sum().cpu())
+
+    def change(self, before: "Glance | None") -> float | None:
+        """Relative change of the entries since another matrix; None where the two have other entries stored."""
+        if before is None or before.structure != self.structure or before.probe.shape != self.probe.shape:
+            return None
+        size = float(torch.linalg.vector_norm(before.probe))
+        change = float(torch.linalg.vector_norm(self.probe - before.probe)) / max(size, 1e-300)
+        return change if change or bool(self.total == before.total) else 1e-16
+
+
+@dataclass(frozen=True)
+class Context:
+    """The kind of a system, in coarse terms: systems of one kind have one best method.
+
+    Args:
+        what: operator, symmetry, dtype and device.
+        table: the methods that :class:`Auto` takes by its table.
+        unknowns: order of the matrix.
+        row: stored entries of a mean row.
+        sharing: right-hand sides that one matrix has in a call.
+        contrast: decimal logarithm of the largest over the smallest entry of the diagonal.
+        change: decimal logarithm of the relative change of the entries since the matrix before; minus infinity where
+            the matrix is the same, None where none came before.
+    """
+
+    what: str
+    table: str
+    unknowns: int
+    row: float
+    sharing: int
+    contrast: float
+    change: float | None
+
+    def like(self, other: "Context") -> bool:
+        """Whether two systems are of one kind: alike but for a quarter in size, a power of 10 in the numbers."""
+        known = None not in (self.change, other.change)
+        return (
+            self.alike(other)
+            and self.same == other.same
+            and (self.same or not known or _near(self.change, other.change, 1.0))  # pyright: ignore
+        )
+
+    def alike(self, other: "Context") -> bool:
+        """Whether they are of one kind but for the change since the matrix before."""
+        return (
+            (self.what, self.table) == (other.what, other.table)
+            and _near(math.log(max(self.unknowns, 1)), math.log(max(other.unknowns, 1)), 0.25)
+            and _near(self.row, other.row, 0.25 * self.row)
+            and _near(math.log2(self.sharing), math.log2(other.sharing), 2.0)
+            and _near(self.contrast, other.contrast, 1.0)
+        )
+
+    @property
+    def same(self) -> bool:
+        """Whether the matrix is the one before."""
+        return self.change == -math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        several = f", {self.sharing} right-hand sides each" if self.sharing > 1 else ""
+        since = {True: "the same matrix again", False: ""}[self.same]
+        if self.change is None:
+            since = "no matrix before"
+        elif not self.same:
+            since = f"entries change by {100 * min(10**self.change, 9.99):.2g} %"
+        return f"{self.what}, {self.unknowns:,} unknowns{several}, contrast {10**self.contrast:.2g}, {since}"
+
+
+def _near(a: float, b: float, by: float) -> bool:
+    return a == b or abs(a - b) <= by
+
+
+def contrast_of(diagonal: Float[Tensor, " n"]) -> float:
+    """Decimal logarithm of the largest over the smallest size; 0 where there is none."""
+    sizes = diagonal.abs()
+    sizes = sizes[sizes > 0]
+    return float((sizes.amax() / sizes.amin()).log10()) if sizes.numel() else 0.0

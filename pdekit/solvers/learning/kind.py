@@ -1,0 +1,228 @@
+"""One kind of system: its arms, what each has cost, and the bandit that chooses among them."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+from pdekit.core.errors import InputError
+from pdekit.solvers.bandits.base import Bandit
+from pdekit.solvers.bandits.elimination import SuccessiveElimination
+from pdekit.solvers.learning.arms import name_of
+from pdekit.solvers.learning.context import Context
+from pdekit.solvers.memory import memories
+from pdekit.solvers.method import Method
+
+__all__ = ["CUT", "HOPELESS", "Kind", "Pull", "Record"]
+
+CUT = 2.0
+"""A trial is stopped after so many times the seconds of the incumbent."""
+
+HOPELESS = 3.0
+"""An arm that is predicted to take longer by more than this factor is not tried."""
+
+PULLS = 3
+"""Warm pulls of an arm that decide."""
+
+_DRIFT, _RECENT = 1.5, 3
+"""Growth of the incumbent's loss, over so many pulls, after which its rivals are tried again."""
+
+_SHARE = 0.05
+"""Part of all seconds beyond which they are not tried again."""
+
+_REMEMBERED = 9
+
+_MISHAP = 2.0
+"""Times what an arm usually takes, beyond which a loss counts as no more: the machine was busy with something else."""
+
+
+class Pull(NamedTuple):
+    """What was told to a bandit.
+
+    Args:
+        kind: of system, by number.
+        arm: by number.
+        loss: seconds a system.
+        how: "first" (set aside, as it includes compiling), "measured", "cut" off, "predicted" without a trial,
+            "refused" by the method, or "cold" (the first after resuming, which the bandit was not told of).
+        systems: how many it was.
+        limit: iterations it was allowed; 0 without a limit.
+    """
+
+    kind: int
+    arm: int
+    loss: float
+    how: str
+    systems: int
+    limit: int
+
+
+@dataclass
+class Record:
+    """What is known of an arm.
+
+    Args:
+        arm: as a user would write it.
+        told: losses that its bandit has heard of.
+        pulls: trials and uses.
+        cut: trials that were stopped.
+        systems: that it solved.
+        seconds: they took.
+        losses: the last of them, warm ones.
+        predicted: seconds a system, where that kept it from being tried.
+        refused: why the method did not take the matrix.
+        setup, step: seconds of setting up, and of an iteration, for the systems of a trial.
+    """
+
+    arm: str
+    told: int = 0
+    pulls: int = 0
+    cut: int = 0
+    systems: int = 0
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    predicted: float | None = None
+    refused: str = ""
+    setup: float | None = None
+    step: float | None = None
+
+    @property
+    def level(self) -> float | None:
+        """Seconds a system lately; None before the first warm pull."""
+        return statistics.median(self.losses) if self.losses else None
+
+
+class Kind:
+    """Systems that are alike, and what solving them has taught.
+
+    Args:
+        number: among the kinds of an experience.
+        context: what they have in common.
+        arms: methods, the expert's choice first.
+        bandit: made for so many arms.
+    """
+
+    def __init__(self, number: int, context: Context, arms: Sequence[Method], bandit: Callable[[int], Bandit]):
+        self.number, self.context, self.arms = number, context, tuple(arms)
+        self.bandit = bandit(len(self.arms))
+        self.records = [Record(name_of(arm)) for arm in self.arms]
+        self.systems, self.trial_seconds, self.seconds = 0, 0.0, 0.0
+        self.settled: float | None = None
+        """Loss of the incumbent when its last rival was settled."""
+        self.reopened = 0
+        self.product: float | None = None
+        """Seconds of a product with one matrix."""
+        self.warm: set[int] = set()
+        """Arms that have run in this process."""
+        self._pending: list[list[dict[str, Any]]] | None = None
+
+    @property
+    def incumbent(self) -> int:
+        """The arm to rely on: the best of those whose pulls decide, before there is one the expert's."""
+        if isinstance(self.bandit, SuccessiveElimination):
+            return self.bandit.incumbent
+        known = [i for i, record in enumerate(self.records) if len(record.losses) >= PULLS]
+        usable = [i for i, record in enumerate(self.records) if not record.refused]
+        return min(known, key=lambda i: self.records[i].level or 0.0, default=(usable or [0])[0])
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """Arms that are still in the running."""
+        return self.bandit.left if isinstance(self.bandit, SuccessiveElimination) else tuple(range(len(self.arms)))
+
+    @property
+    def level(self) -> float | None:
+        """Seconds a system of the incumbent."""
+        return self.records[self.incumbent].level
+
+    @property
+    def undecided(self) -> list[int]:
+        """Arms whose pulls do not decide yet."""
+        return [i for i, record in enumerate(self.records) if record.told <= PULLS]
+
+    def tell(self, pull: Pull) -> None:
+        """Learn what a pull has cost."""
+        record, how = self.records[pull.arm], pull.how
+        heard = pull.loss if how != "measured" or record.level is None else min(pull.loss, _MISHAP * record.level)
+        if how == "predicted":
+            record.predicted = pull.loss
+        elif how != "refused":
+            record.pulls += 1
+            record.seconds += pull.loss * pull.systems
+            record.cut += how == "cut"
+            if how in ("measured", "cut"):
+                record.predicted = None
+                record.losses = [*record.losses[1 - _REMEMBERED :], pull.loss]
+            best = pull.arm == self.incumbent
+            self.seconds += pull.loss * pull.systems
+            self.trial_seconds += 0.0 if best else pull.loss * pull.systems
+        if how != "cold":
+            record.told += 1
+            self.bandit.learn(pull.arm, heard, censored=how in ("cut", "predicted", "refused"))
+        self._watch()
+
+    def _watch(self) -> None:
+        """Try the rivals again where the incumbent has become slower than it was when it was chosen."""
+        if self.undecided:
+            return
+        record = self.records[self.incumbent]
+        if self.settled is None:
+            self.settled = record.level
+            return
+        recent = record.losses[-_RECENT:]
+        drifted = len(recent) == _RECENT and min(recent) > _DRIFT * (self.settled or 0.0)
+        if drifted and self.trial_seconds <= _SHARE * self.seconds:
+            self.bandit.reset()
+            self.settled, self.reopened = None, self.reopened + 1
+            record.losses = recent
+            for each in self.records:
+                each.told = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "context": self.context.state_dict(),
+            "records": [asdict(record) for record in self.records],
+            "bandit": self.bandit.state_dict(),
+            "memories": self._pending or [[memory.state_dict() for memory in memories(arm)] for arm in self.arms],
+            "systems": self.systems,
+            "seconds": [self.seconds, self.trial_seconds],
+            "settled": self.settled,
+            "reopened": self.reopened,
+        }
+
+    @staticmethod
+    def from_state(state: Mapping[str, Any], bandit: Callable[[int], Bandit]) -> "Kind":
+        """A kind whose arms are still to come: :meth:`complete`."""
+        kind = Kind(state["number"], Context(**state["context"]), (), lambda _: bandit(len(state["records"])))
+        kind.records = [Record(**record) for record in state["records"]]
+        kind.bandit.load_state_dict(state["bandit"])
+        kind._pending = state["memories"]
+        kind.systems, (kind.seconds, kind.trial_seconds) = state["systems"], state["seconds"]
+        kind.settled, kind.reopened = state["settled"], state["reopened"]
+        return kind
+
+    def complete(self, arms: Sequence[Method]) -> None:
+        """Give arms to a kind that was loaded, and these their memories.
+
+        Raises:
+            InputError: other arms than those it knows.
+        """
+        if self._pending is None:
+            return
+        names, known = [name_of(arm) for arm in arms], [record.arm for record in self.records]
+        if names != known:
+            raise InputError(
+                f"The experience was gathered with the arms {', '.join(known)}; there are now {', '.join(names)}. "
+                "Give Auto the arms it had, or a new Experience()."
+            )
+        self.arms = tuple(arms)
+        for arm, states in zip(self.arms, self._pending, strict=True):
+            for memory, state in zip(memories(arm), states, strict=True):
+                memory.load_state_dict(state)
+        self._pending = None
+
+    def met(self, context: Context) -> None:
+        """One more call for systems of this kind."""
+        if self.context.change is None:
+            self.context = replace(self.context, change=context.change)

@@ -1,0 +1,62 @@
+"""An experience in words."""
+
+from collections.abc import Sequence
+
+from pdekit.solvers.learning.kind import HOPELESS, PULLS, Kind
+
+__all__ = ["report"]
+
+
+def report(kinds: Sequence[Kind]) -> str:
+    """A table for each kind of system: arms, pulls, seconds, and why one is chosen and the others are not."""
+    total = sum(kind.systems for kind in kinds)
+    if not total:
+        return "Experience of no system yet"
+    of = "1 kind" if len(kinds) == 1 else f"{len(kinds)} kinds"
+    lines = [f"Experience of {total:,} system{'s' if total > 1 else ''} of {of}"]
+    for kind in kinds:
+        lines += ["", f"{kind.systems:,} systems: {kind.context}", *_table(kind)]
+    return "\n".join(lines)
+
+
+def _table(kind: Kind) -> list[str]:
+    rows = [("arm", "pulls", "cut off", "s/system", "")]
+    for number, record in enumerate(kind.records):
+        level = record.predicted if record.level is None else record.level
+        rows.append((
+            record.arm, str(record.pulls), str(record.cut), "" if level is None else f"{level:.2e}",
+            verdict(kind, number),
+        ))  # fmt: skip
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    aligned = [
+        "  ".join((row[0].ljust(widths[0]), *(row[k].rjust(widths[k]) for k in (1, 2, 3)), row[4])) for row in rows
+    ]
+    if kind.reopened:
+        aligned.append(f"tried again {kind.reopened} times, as the chosen one had become slower")
+    return [f"  {line}".rstrip() for line in aligned]
+
+
+def verdict(kind: Kind, number: int) -> str:
+    """Why an arm is chosen, or is not."""
+    record, best = kind.records[number], kind.incumbent
+    level = kind.level
+    if number == best:
+        if record.told <= PULLS:
+            return "the expert's choice, until others have been tried"
+        rivals = [other.level for i, other in enumerate(kind.records) if i != best and other.level is not None]
+        if not rivals or not level:
+            return "chosen: none of the others is worth a try"
+        return f"chosen: {min(rivals) / level:.2f} times faster than the next"
+    if record.refused:
+        return f"does not take these matrices: {record.refused}"
+    if record.predicted is not None and record.level is None:
+        return f"not tried: predicted to take over {HOPELESS:g} times longer"
+    if record.level is None or level is None:
+        return "not yet tried"
+    ratio = record.level / level
+    if record.told <= PULLS and not record.cut:
+        return "on trial"
+    stopped = "at least " if record.cut else ""
+    if ratio > 1:
+        return f"eliminated: {stopped}{ratio:.2f} times slower" if number not in kind.left else f"close: {ratio:.2f}"
+    return "close"
