@@ -35,9 +35,9 @@ class Certified(Prepared):
     def run(
         self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
     ) -> Outcome:
-        before = torch.linalg.vector_norm(b, dim=-1)
         x = self.model.lifted(self.picked, b) if x0 is None else x0
-        residual = torch.linalg.vector_norm(b - self.matrices.matvec(x), dim=-1)
+        before, residual = (torch.linalg.vector_norm(r, dim=-1) for r in (b, b - self.matrices.matvec(x)))
+        x = torch.where(torch.isfinite(residual).unsqueeze(-1), x, 0.0)  # the model may be singular
         history = torch.stack([before, residual])
         missed = ~(residual <= (rtol * before).clamp(min=atol))
         iterations = torch.zeros_like(missed, dtype=torch.int64)
@@ -49,16 +49,16 @@ class Certified(Prepared):
         systems = torch.nonzero(missed.reshape(-1))[:, 0]
         prepared = self.method.prepare(matrices_of(self.matrices, tuple(before.shape), systems))
         seconds = time.perf_counter() - began
-        start = torch.where(torch.isfinite(residual[missed])[:, None], x[missed], 0.0)
-        found = prepared.run(b[missed], start, rtol, atol)
-        x = x.index_put((missed,), found.x)
-        iterations = iterations.index_put((missed,), found.iterations)
-        reason = reason.index_put((missed,), found.reason)
-        if found.history is not None:
-            steps = history.new_full((len(found.history) - 1, *missed.shape), torch.nan)
-            steps[:, missed] = found.history[1:]
-            history = torch.cat([history, steps])
+        right, start = (v.reshape(-1, v.shape[-1])[systems] for v in (b, x))
+        found = prepared.run(right, start, rtol, atol)
         name += f"; then {found.name} for {len(systems)} of {missed.numel()} systems"
+        x = x.reshape(-1, x.shape[-1]).index_copy(0, systems, found.x).reshape(x.shape)
+        iterations = iterations.reshape(-1).index_copy(0, systems, found.iterations).reshape(missed.shape)
+        reason = reason.reshape(-1).index_copy(0, systems, found.reason).reshape(missed.shape)
+        if found.history is not None:
+            steps = history.new_full((len(found.history) - 1, missed.numel()), torch.nan)
+            steps[:, systems] = found.history[1:]
+            history = torch.cat([history, steps.reshape(-1, *missed.shape)])
         return Outcome(x, iterations, reason, history, None, name, seconds + found.setup_seconds)
 
     def adjoint(self) -> Prepared:

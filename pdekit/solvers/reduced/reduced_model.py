@@ -129,6 +129,7 @@ class ReducedModel:
             check_finite(name, table)
         self.matrices, self.affine = matrices, affine
         self.sources = EmpiricalInterpolation(sources.reshape(-1, n))
+        self.shared = self.sources.terms[0][self.sources.points]
         left = sources - self.sources.interpolate(sources[..., self.sources.points])
         self.source_error = float(torch.linalg.vector_norm(left, dim=-1).max())
         self.matrix_sizes = norm_bound(matrices.terms)
@@ -174,7 +175,7 @@ class ReducedModel:
         if b is None:
             if len(self.sources) > 1:
                 raise InputError(f"b is None, but the family has {len(self.sources)} right-hand sides; expected b.")
-            at_points = self.sources.terms[0][self.sources.points]
+            at_points = self.shared
         y, residual, scale = self._minimised(values, at_points)
         if full:
             right = self.sources.terms[0] if b is None else b

@@ -1,0 +1,282 @@
+"""Certified reduced models: the bound against residuals and errors of full algebra, and what it falls back on."""
+
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+from solvers.parametrised import bump, parameters, thermal_block, waves
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pdekit.core import InputError
+from pdekit.solvers import CG, CSR, Direct, MatrixInterpolation, ReducedModel, pod, solve
+
+
+def solutions(A: CSR, b: torch.Tensor) -> torch.Tensor:
+    return solve(A, b, Direct(), rtol=1e-12).x
+
+
+def residuals(A: CSR, b: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Relative ones, from the full matrices."""
+    return (b - A.matvec(x)).norm(dim=-1) / b.norm(dim=-1)
+
+
+def model_of_the_block(size: int | None = None, count: int = 40, cells: int = 20) -> ReducedModel:
+    A, b = thermal_block(parameters(count, 0), cells)
+    basis = pod(solutions(A, b), size, tolerance=1e-15).basis
+    return ReducedModel(MatrixInterpolation(A), b, basis, affine=True)
+
+
+# ----------------------------------------------------------------------------------- families with fixed parts
+
+
+@pytest.mark.parametrize("size", [5, 10, 15, 20, None])
+def test_the_bound_holds_for_a_thousand_random_parameters(size):
+    # Oracle: the residual in full, of matrices assembled for the same parameters.
+    model = model_of_the_block(size)
+    A, b = thermal_block(parameters(1000, 1))
+    found = model.reduced(model.matrices.pick(A))
+    true = residuals(A, b, found.x)
+    assert found.certified
+    assert (found.residual >= true).all()
+    assert (found.residual <= 1.02 * true + 1e-11).all()  # tight, down to where rounding begins
+    if size is None:
+        assert found.residual.max() < 1e-10
+
+
+def textbook(model: ReducedModel, b: torch.Tensor, values: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The relative residual with the square of its norm expanded in inner products of b and the A_m v_i."""
+    images = model.matrices.terms.matvec(model.basis[:, None]).transpose(0, 1).flatten(0, 1)
+    spanning = torch.cat([b[None], images])
+    beta = model.matrices.coefficients(values)
+    factors = torch.cat([torch.ones(len(y), 1), -(beta[:, :, None] * y[:, None]).flatten(1)], 1)
+    return torch.einsum("ki,ij,kj->k", factors, spanning @ spanning.mT, factors).abs().sqrt() / b.norm()
+
+
+def test_the_bound_is_meaningful_where_the_textbook_expansion_is_noise():
+    A, b = thermal_block(parameters(1000, 1))
+    fine, coarse = model_of_the_block(20), model_of_the_block(10)
+    values = fine.matrices.pick(A)
+    found = fine.reduced(values)
+    true = residuals(A, b, found.x)
+    small = (true > 1e-11) & (true < 1e-9)
+    assert small.sum() > 50
+    assert (found.residual / true)[small].max() < 1.5
+    noise = textbook(fine, b, values, found.coordinates)  # the negative control
+    assert (noise / true)[small].median() > 10
+    assert noise[small].median() > 1e-9
+    rough = coarse.reduced(values)
+    true = residuals(A, b, rough.x)
+    assert true.min() > 1e-6
+    assert torch.allclose(textbook(coarse, b, values, rough.coordinates), true, rtol=1e-3)
+
+
+def test_snapshots_are_reproduced_to_machine_precision():
+    # Oracle: dense algebra.
+    model = model_of_the_block()
+    A, b = thermal_block(parameters(40, 0))
+    found = model.reduced(model.matrices.pick(A))
+    exact = torch.from_numpy(np.stack([np.linalg.solve(A.to_scipy((k,)).toarray(), b.numpy()) for k in range(40)]))
+    assert ((found.x - exact).norm(dim=-1) / exact.norm(dim=-1)).max() < 1e-12
+    assert residuals(A, b, found.x).max() < 1e-12
+
+
+def test_the_bound_of_the_error():
+    # Oracle: dense solutions. The smallest eigenvalue is at least that for mu = 1 times the smallest of mu.
+    model = model_of_the_block(12)
+    mu = parameters(200, 2)
+    A, b = thermal_block(mu)
+    one, _ = thermal_block(torch.ones(1, 4, dtype=torch.float64))
+    smallest = np.linalg.eigvalsh(one.to_scipy((0,)).toarray())[0]
+    lower = smallest * mu.amin(-1)
+    found = model.reduced(model.matrices.pick(A), smallest=lower)
+    error = (found.x - solutions(A, b)).norm(dim=-1)
+    assert found.error is not None
+    assert (found.error >= error).all()
+    assert "error      at most" in str(found)
+    by_number = model.reduced(model.matrices.pick(A), smallest=0.1 * smallest)
+    assert (by_number.error >= found.error).all()
+
+
+def test_the_residual_is_the_least_in_the_space():
+    # Oracle: dense least squares.
+    model = model_of_the_block(8)
+    A, b = thermal_block(parameters(5, 3))
+    found = model.reduced(model.matrices.pick(A))
+    for k in range(5):
+        images = A.to_scipy((k,)).toarray() @ model.basis.numpy().T
+        y = np.linalg.lstsq(images, b.numpy())[0]
+        least = np.linalg.norm(b.numpy() - images @ y) / b.norm()
+        assert float(found.residual[k]) == pytest.approx(float(least), rel=1e-8)
+
+
+class Sizes(TorchDispatchMode):
+    """The longest axis of all tensors that are made."""
+
+    longest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(tensor, torch.Tensor) and tensor.ndim:
+                self.longest = max(self.longest, *tensor.shape)
+        return made
+
+
+def test_on_line_nothing_depends_on_the_size_of_the_problem():
+    longest = []
+    for cells in (20, 40):
+        model = model_of_the_block(10, cells=cells)
+        values = model.matrices.pick(thermal_block(parameters(3, 1), cells)[0])
+        with Sizes() as sizes:
+            found = model.reduced(values, smallest=1e-3)
+        longest.append(sizes.longest)
+        unknowns = (cells - 1) ** 2
+        assert f"3 systems with {unknowns:,} unknowns in 10 dimensions" in str(found)
+    assert longest[0] == longest[1]
+
+
+def test_batches_of_any_shape():
+    model = model_of_the_block(10)
+    A, _ = thermal_block(parameters(6, 1))
+    values = model.matrices.pick(A)
+    flat = model.reduced(values)
+    cube = model.reduced(values.reshape(2, 3, 4))
+    assert cube.x.shape == (2, 3, 361)
+    assert torch.allclose(cube.residual.flatten(), flat.residual, rtol=1e-10)
+    alone = model.reduced(values[0])
+    assert alone.residual.shape == ()
+    assert float(alone.residual) == pytest.approx(float(flat.residual[0]), rel=1e-10)
+
+
+# ------------------------------------------------------------------------------------------- other families
+
+
+def test_what_is_not_affine_is_certified_by_the_full_matrix_alone():
+    places = torch.cartesian_prod(*[torch.linspace(0.2, 0.8, 9, dtype=torch.float64)] * 2)
+    A, b = bump(places)
+    matrices = MatrixInterpolation(A, size=45)
+    model = ReducedModel(matrices, b, pod(solutions(A, b), 40).basis)
+    new, _ = bump(torch.from_numpy(np.random.default_rng(4).uniform(0.2, 0.8, (100, 2))))
+    guessed = model.reduced(matrices.pick(new))
+    assert not guessed.certified
+    assert "an estimate: not known to be affine" in str(guessed)
+    true = residuals(new, b, guessed.x)
+    # The estimate contains the largest norm of what interpolation leaves over on the training set.
+    assert (guessed.residual >= true).all()
+    assert matrices.error > 1e-6
+    known = model.reduced(new)
+    assert known.certified
+    assert torch.allclose(known.x, guessed.x)
+    assert torch.allclose(known.residual, true, rtol=1e-9)
+    with pytest.raises(InputError, match=r"affine=True, but combining matrices of the training set leaves"):
+        ReducedModel(matrices, b, model.basis, affine=True)
+
+
+def test_complex_indefinite_matrices_with_a_right_hand_side_of_their_own():
+    # Oracle: the residual in full. Matrices affine in k and k^2; plane waves as right-hand sides, which are not.
+    A, b = waves(torch.linspace(2, 9, 30, dtype=torch.float64))
+    matrices = MatrixInterpolation(A)
+    assert len(matrices) == 3
+    model = ReducedModel(matrices, b, pod(solutions(A, b), tolerance=1e-14).basis, affine=True)
+    assert 8 < len(model.sources) < 20
+    new, right = waves(torch.from_numpy(np.random.default_rng(0).uniform(2, 9, 200)))
+    found = model.reduced(matrices.pick(new), right[:, model.sources.points])
+    true = residuals(new, right, found.x)
+    assert found.x.is_complex()
+    assert (found.residual >= true).all()
+    assert found.residual.max() < 1e-8
+    full = model.reduced(new, right)
+    assert torch.allclose(full.residual, true, rtol=1e-6, atol=1e-15)
+    with pytest.raises(InputError, match=r"b is None, but the family has \d+ right-hand sides"):
+        model.reduced(matrices.pick(new))
+    solution = model.solve(new, right, rtol=1e-7)
+    assert solution.method == f"reduced model of {len(model)} vectors"
+
+
+def test_a_matrix_that_is_singular_in_the_space_is_not_certified():
+    model = model_of_the_block(5)
+    found = model.reduced(torch.zeros(2, 4, dtype=torch.float64))
+    assert found.residual.isinf().all()
+    assert model.reduced(torch.zeros(0, 4, dtype=torch.float64)).residual.shape == (0,)
+
+
+# ---------------------------------------------------------------------------------------- the certified solver
+
+
+def test_systems_that_the_model_misses_go_to_the_method():
+    model = model_of_the_block(12)
+    mu = parameters(40, 5)
+    mu[[3, 17]] = torch.tensor([40.0, 0.001, 3.0, 0.1], dtype=torch.float64)  # far outside
+    A, b = thermal_block(mu)
+    bounds = model.reduced(model.matrices.pick(A)).residual
+    rtol = float(bounds.sort().values[-3]) * 1.01
+    assert bounds[3] > rtol
+    solution = model.solve(A, b, rtol=rtol, method=CG())
+    assert solution.converged.all()
+    assert "reduced model of 12 vectors; then CG, Jacobi preconditioner for 2 of 40 systems" in solution.method
+    assert torch.nonzero(solution.iterations)[:, 0].tolist() == [3, 17]
+    assert torch.allclose(solution.history[1], residuals(A, b, model.reduced(A).x), rtol=1e-6)
+    tight = model.solve(A, b, rtol=1e-11, method=Direct())
+    assert tight.converged.all()
+    assert "Direct" in tight.method
+    one = model.solve(A[3], b.numpy(), rtol=1e-9)
+    assert isinstance(one.x, np.ndarray)
+    assert "for 1 of 1 systems" in one.method
+
+
+def test_a_matrix_of_no_family_of_the_model_is_still_solved():
+    model = model_of_the_block()
+    A, b = thermal_block(parameters(3, 6))
+    strange = A.with_values([A.entries + torch.rand(A.pattern.nnz, dtype=torch.float64)])
+    found = model.reduced(strange)
+    assert torch.allclose(found.residual, residuals(strange, b, found.x), rtol=1e-9)
+    assert found.residual.min() > 1e-3
+    assert model.solve(strange, b, rtol=1e-9, method=Direct()).converged.all()
+    other = torch.rand(3, 361, dtype=torch.float64)
+    solution = model.solve(A, other, rtol=1e-9)
+    assert solution.converged.all()
+    assert "for 3 of 3 systems" in solution.method
+
+
+def test_gradients_go_through_the_certified_solver():
+    # Oracle: the gradients of a direct solve.
+    model = model_of_the_block()
+    A, b = thermal_block(parameters(2, 6))
+    gradients = []
+    for by_model in (True, False):
+        entries, right = A.entries.clone().requires_grad_(), b.clone().requires_grad_()
+        matrices = A.with_values([entries])
+        found = model.solve(matrices, right, rtol=1e-10) if by_model else solve(matrices, right, Direct())
+        found.x.square().sum().backward()
+        gradients.append((entries.grad, right.grad))
+    for ours, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-7, atol=1e-7 * float(theirs.abs().max()))
+
+
+def test_many_right_hand_sides_of_one_matrix():
+    model = model_of_the_block(12)
+    A, b = thermal_block(parameters(1, 5))
+    solution = model.solve(A[0], b * torch.tensor([[1.0], [-2.0], [0.0]]), rtol=1e-2)
+    assert solution.method == "reduced model of 12 vectors"
+    assert (solution.x[2] == 0).all()
+    assert torch.allclose(solution.x[1], -2 * solution.x[0])
+
+
+def test_what_models_refuse():
+    A, b = thermal_block(parameters(6, 0), cells=6)
+    matrices = MatrixInterpolation(A)
+    n = prod(b.shape)
+    basis = torch.eye(n, dtype=torch.float64)[:2]
+    model = ReducedModel(matrices, b, basis)
+    for given, said in (
+        (lambda: ReducedModel(matrices, b[1:], basis), rf"rhs has shape \(24,\); expected \({n},\) or \(count, {n}\)"),
+        (lambda: ReducedModel(matrices, b, basis[0]), rf"basis has shape \({n},\); expected \(size, {n}\)"),
+        (lambda: ReducedModel(matrices, b, basis * np.nan), r"basis\[0, 0\] is nan"),
+        (lambda: model.reduced(torch.ones(3).double()), r"values has shape \(3,\); expected \(\*batch, 4\)"),
+        (lambda: model.reduced(torch.ones(4).double(), smallest=0.0), "smallest is 0.0"),
+        (lambda: model.solve(thermal_block(parameters(1, 0), 8)[0], torch.ones(49)), "another pattern"),
+    ):
+        with pytest.raises(InputError, match=said):
+            given()
+    assert str(model).startswith("ReducedModel(2 vectors, MatrixInterpolation(4 matrices of order 25")
