@@ -79,9 +79,7 @@ class TunedSSOR(Method):
         for omega in self.omegas:
             SSOR(omega)  # refuses one outside
         if isinstance(self.bandit, type) or not isinstance(self.bandit, Bandit | None):
-            raise InputError(
-                f"TunedSSOR has bandit={self.bandit!r}; expected an object such as TsallisINF(20) or None."
-            )
+            raise InputError(f"TunedSSOR has bandit={self.bandit!r}; expected None or one such as TsallisINF(20).")
         if self.bandit is not None and self.bandit.arms != len(self.omegas):
             raise InputError(
                 f"TunedSSOR has {len(self.omegas)} omegas and a bandit with {self.bandit.arms} arms; expected an arm "
