@@ -22,6 +22,8 @@ def applied(
         compute: it, on plain numbers: compiled kernels, or operations that autograd need not remember.
         x: vectors, whose batch broadcasts with the operator's.
     """
+    if not torch.is_grad_enabled():
+        return compute(x)
     return _Applied.apply(x, operator, compute)  # pyright: ignore[reportReturnType]
 
 

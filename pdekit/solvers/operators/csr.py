@@ -255,6 +255,8 @@ class CSR(LinearOperator):
         return self * -1.0
 
     def matvec(self, x: Shaped[Tensor, "*#batch n"]) -> Shaped[Tensor, "*#batch n"]:
+        if not torch.is_grad_enabled():
+            return _product(self.entries, x, self.pattern)
         return _Product.apply(self.entries, x, self.pattern)  # pyright: ignore[reportReturnType]
 
     def diagonal(self) -> Shaped[Tensor, "*batch n"]:
@@ -310,7 +312,7 @@ def _mirrored(matrix: scipy.sparse.csr_array) -> bool:
 
 def _product(entries: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
     """A x without a gradient."""
-    batch = torch.broadcast_shapes(entries.shape[:-1], x.shape[:-1])
+    batch = x.shape[:-1] if entries.ndim == 1 else torch.broadcast_shapes(entries.shape[:-1], x.shape[:-1])
     kind = torch.promote_types(entries.dtype, x.dtype)
     entries, x = entries.to(kind).resolve_conj(), x.to(kind).resolve_conj()
     if x.device.type != "cpu" or is_fake(x):

@@ -113,7 +113,7 @@ class Factored(LinearOperator):
 
         if x.dtype != self._dtype:
             raise InputError(f"{self.name} takes vectors of {self._dtype}; they are {x.dtype}.")
-        batch = torch.broadcast_shapes(x.shape[:-1], self._batch)
+        batch = torch.broadcast_shapes(x.shape[:-1], self._batch) if self._batch else x.shape[:-1]
         owner = owners(self._batch, batch)
         rows = x.detach().resolve_conj().expand(*batch, self._n).reshape(-1, self._n).contiguous()
         out = solve(self._factors, owner.numpy(), rows.numpy(), torch.get_num_threads(), transposed=self._transposed)
