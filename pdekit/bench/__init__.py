@@ -6,6 +6,7 @@ BENCHMARKS = {
     "generation": "pdekit.bench.generation",
     "multigrid": "pdekit.bench.multigrid",
     "fem": "pdekit.bench.fem",
+    "recycling": "pdekit.bench.recycling",
     "auto": "pdekit.bench.auto",
     "tolerance": "pdekit.bench.tolerance",
     "fno-step": "pdekit.bench.fno_step",
