@@ -9,6 +9,7 @@ from pdekit.solvers.direct.spectral import Spectral
 from pdekit.solvers.krylov.bicgstab import BiCGStab
 from pdekit.solvers.krylov.cg import CG
 from pdekit.solvers.krylov.gmres import GMRES
+from pdekit.solvers.krylov.minres import MINRES
 from pdekit.solvers.method import Method
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
@@ -45,7 +46,7 @@ def arms_for(A: LinearOperator, table: Sequence[Method], same: bool, further: Se
     if isinstance(A, Stencil) and len(A.lattice) > 1:
         others = [CG(Multigrid())]
     elif isinstance(A, CSR):
-        others = _for_sparse(A, table)
+        others = _for_sparse(A)
     # With the factors kept, factoring again is no choice; where it is one, it cannot be stopped and comes late.
     direct = [] if same else [Direct()]
     first = [Direct(KeptFactor())] if same and not isinstance(table[0], Spectral) else []
@@ -55,13 +56,15 @@ def arms_for(A: LinearOperator, table: Sequence[Method], same: bool, further: Se
     return tuple(_keeping(arm) for arm in arms.values())
 
 
-def _for_sparse(A: CSR, table: Sequence[Method]) -> list[Method]:
-    on_cpu = A.device.type == "cpu"
-    if any(isinstance(method, CG) for method in table) and not A.dtype.is_complex:
+def _for_sparse(A: CSR) -> list[Method]:
+    on_cpu, real = A.device.type == "cpu", not A.dtype.is_complex
+    if A.hermitian and bool((A.diagonal().real > 0).all()):
+        if not real:
+            return [CG()]
         single = [CG(RELAXED), CG(IC0())] if on_cpu else []
         return [*single, CG(AMG()), ReducedGuess(CG(RELAXED if on_cpu else AMG()), ReducedBasis())]
     if A.hermitian:
-        return []
+        return [MINRES()]
     recipe = ILU0() if on_cpu else None
     return [BiCGStab(recipe), GMRES(recipe), GCRODR(recipe, space=RecycleSpace())]
 

@@ -47,6 +47,10 @@ class Glance(NamedTuple):
         return change if change or bool(self.total == before.total) else 1e-16
 
 
+_CLOSE = -1.5
+"""Changes below 3 % are all small."""
+
+
 @dataclass(frozen=True)
 class Context:
     """The kind of a system, in coarse terms: systems of one kind have one best method.
@@ -72,12 +76,9 @@ class Context:
 
     def like(self, other: "Context") -> bool:
         """Whether two systems are of one kind: alike but for a quarter in size, a power of 10 in the numbers."""
-        known = None not in (self.change, other.change)
-        return (
-            self.alike(other)
-            and self.same == other.same
-            and (self.same or not known or _near(self.change, other.change, 1.0))  # pyright: ignore
-        )
+        mine, others = self.change, other.change
+        near = mine is None or others is None or _near(max(mine, _CLOSE), max(others, _CLOSE), 1.0)
+        return self.alike(other) and self.same == other.same and near
 
     def alike(self, other: "Context") -> bool:
         """Whether they are of one kind but for the change since the matrix before."""

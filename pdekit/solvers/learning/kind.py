@@ -174,9 +174,9 @@ class Kind:
         if drifted and self.trial_seconds <= _SHARE * self.seconds:
             self.bandit.reset()
             self.settled, self.reopened = None, self.reopened + 1
-            record.losses = recent
             for each in self.records:
-                each.told = 0
+                each.told, each.losses, each.predicted = 0, [], None
+            record.losses = recent
 
     def state_dict(self) -> dict[str, Any]:
         return {
