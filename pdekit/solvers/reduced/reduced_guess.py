@@ -192,7 +192,7 @@ def _joined(parts: list[Outcome], batch: tuple[int, ...], name: str, seconds: fl
     reason = torch.cat([part.reason.reshape(-1) for part in parts]).reshape(batch)
     residuals = [part.residual.reshape(-1) for part in parts if part.residual is not None]
     residual = torch.cat(residuals).reshape(batch) if len(residuals) == len(parts) else None
-    histories = [part.history.flatten(1) for part in parts if part.history is not None]
+    histories = [part.history.reshape(len(part.history), -1) for part in parts if part.history is not None]
     history = None
     if len(histories) == len(parts):
         steps = max(len(part) for part in histories)
