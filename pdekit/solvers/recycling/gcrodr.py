@@ -245,12 +245,11 @@ class _Run:
         inside = torch.mv(self.images.conj(), self.r)  # nothing but rounding
         r = torch.addmv(self.r, self.images.T, inside, alpha=-1)
         arnoldi = Arnoldi(r, torch.linalg.vector_norm(r), size, self.images)
-        search = r.new_empty((held + size, n))
-        search[:held] = self.vectors
+        search = r.new_empty((size, n))
         estimate = self.norm
         for j in range(size):
-            search[held + j] = arnoldi.last if self.preconditioner is None else self.preconditioner.matvec(arnoldi.last)
-            estimate = float(arnoldi.extend(self.A.matvec(search[held + j])))
+            search[j] = arnoldi.last if self.preconditioner is None else self.preconditioner.matvec(arnoldi.last)
+            estimate = float(arnoldi.extend(self.A.matvec(search[j])))
             if not math.isfinite(estimate):
                 self.reason = Reason.NOT_FINITE
                 return False
@@ -261,12 +260,11 @@ class _Run:
         m = arnoldi.steps
         y = arnoldi.coefficients(torch.tensor(m, device=r.device))
         inside = inside - torch.mv(arnoldi.along, y)
-        self._move(torch.mv(search[: held + m].T, torch.cat([inside, y])))
+        self._move(torch.addmv(torch.mv(search[:m].T, y), self.vectors.T, inside))
         if keep is not None:
-            columns = arnoldi.columns.new_zeros((held + m + 1, held + m))
-            columns[:held, :held] = torch.eye(held)
+            columns = torch.eye(held + m + 1, held + m, dtype=r.dtype, device=r.device)
             columns[:, held:] = arnoldi.columns[: held + m + 1, :m]
-            found = harvest(search[: held + m], arnoldi.rows[: held + m + 1], columns, keep)
+            found = harvest(torch.cat([self.vectors, search[:m]]), arnoldi.rows[: held + m + 1], columns, keep)
             if found is not None:
                 self.vectors, self.images = found
         return estimate <= wanted

@@ -169,18 +169,16 @@ def orthonormal_images(
         basis: rows.
         images: rows; those that are not finite make all be dropped.
     """
-    if not bool(torch.isfinite(images).all()):
-        return basis[:0], images[:0]
-    lengths = torch.linalg.vector_norm(images, dim=-1, keepdim=True)
-    scale = torch.where(lengths > 0, 1 / lengths, 0.0)
-    basis, images = basis * scale, images * scale
     for _ in range(_PASSES):
-        if len(images) == 0:
-            break
-        squares, directions = torch.linalg.eigh(images @ images.mH)
+        gram = images @ images.mH
+        lengths = gram.diagonal().real.sqrt()
+        if len(images) == 0 or not bool(torch.isfinite(lengths).all()):
+            return basis[:0], images[:0]
+        scale = torch.where(lengths > 0, 1 / lengths, 0.0)
+        squares, directions = torch.linalg.eigh(scale.unsqueeze(-1) * gram * scale)
         independent = squares > _DEPENDENT * squares[-1].clamp(min=1.0)
         squares, directions = squares[independent], directions[:, independent]
-        turn = (directions / squares.sqrt()).mH
+        turn = (scale.unsqueeze(-1) * directions / squares.sqrt()).mH
         basis, images = turn @ basis, turn @ images
         if len(squares) == 0 or squares[0] > 0.01 * squares[-1]:
             break
