@@ -1,6 +1,7 @@
 """Turns the stored results of ``pdekit bench NAME --json FILE`` into docs/benchmarks/index.md and the README's table.
 
-Run ``python docs/benchmark_page.py`` after storing a result in docs/benchmarks/; a test fails until that is done.
+Run ``python docs/benchmark_page.py`` after storing a result in docs/benchmarks/; a test fails until that is done. It
+also draws the results' curves, as docs/images/NAME.png.
 """
 
 import json
@@ -30,12 +31,13 @@ def page(results: list[dict[str, Any]]) -> str:
 
 
 def section(result: dict[str, Any]) -> str:
-    """One benchmark: command, notes, claims, rows, machine."""
+    """One benchmark: command, notes, pictures, claims, rows, machine."""
     name = result["benchmark"]
     parts = [f"\n## {name}\n", f"```console\n$ {command(result)} --json {name}.json\n```\n"]
     parts += [f"- {note}" for note in result.get("notes", [])]
     if result.get("notes"):
         parts.append("")
+    parts += [f"![{name}](../images/{name}.png)\n" for name in result.get("curves", {})]
     if result.get("claims"):
         parts.append(table(result["claims"], {"id": "claim", "what": "what", "value": "value", "holds": "holds"}))
     if rows := result.get("rows"):
@@ -97,9 +99,20 @@ def with_block(readme: str, block: str) -> str:
     return before + BEGIN + block + END + rest.split(END)[1]
 
 
+def draw(result: dict[str, Any]) -> None:
+    """The pictures of one benchmark."""
+    from pdekit.plot import regret_figure, save
+
+    for name, curves in result.get("curves", {}).items():
+        lines = {label: line for label, line in curves.items() if label != "steps"}
+        save(regret_figure(curves["steps"], lines, unit="iterations"), ROOT / "docs" / "images" / f"{name}.png")
+
+
 def main() -> None:
-    """Rewrite both files."""
+    """Rewrite both files and the pictures."""
     results = load()
+    for result in results:
+        draw(result)
     (RESULTS / "index.md").write_text(page(results))
     readme = ROOT / "README.md"
     readme.write_text(with_block(readme.read_text(), readme_block(results)))

@@ -7,6 +7,7 @@ BENCHMARKS = {
     "multigrid": "pdekit.bench.multigrid",
     "fem": "pdekit.bench.fem",
     "recycling": "pdekit.bench.recycling",
+    "relax": "pdekit.bench.relax",
     "auto": "pdekit.bench.auto",
     "tolerance": "pdekit.bench.tolerance",
     "fno-step": "pdekit.bench.fno_step",

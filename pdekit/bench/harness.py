@@ -87,6 +87,7 @@ class Session:
         seeds: how often the whole is repeated with other random problems.
         only: claim ids to measure; all if empty.
         say: shows a line of progress.
+        curves: for pictures beside the tables: by name of the picture, sequences of numbers by name of the curve.
 
     Example:
         >>> bench = Benchmark("demo", (Claim("demo.ratio", ">=", 2.0, "times faster"),), lambda session: None)
@@ -104,6 +105,7 @@ class Session:
     say: Callable[[str], None] = print
     rows: list[dict[str, Any]] = field(default_factory=list)
     values: dict[str, dict[int, list[float]]] = field(default_factory=dict)
+    curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def __post_init__(self):
         known = [claim.id for claim in self.benchmark.claims]
@@ -155,7 +157,7 @@ class Session:
             "notes": list(self.benchmark.notes),
             "claims": self.results(),
             "rows": self.rows,
-        }
+        } | ({"curves": self.curves} if self.curves else {})
 
 
 def run(

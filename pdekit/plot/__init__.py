@@ -5,5 +5,6 @@ from pdekit.plot.histories import history_figure
 from pdekit.plot.mesh_figure import plot_mesh
 from pdekit.plot.panels import save
 from pdekit.plot.predictions import prediction_figure, samples_figure
+from pdekit.plot.regret import regret_figure
 
-__all__ = ["history_figure", "plot_fields", "plot_mesh", "prediction_figure", "samples_figure", "save"]
+__all__ = ["history_figure", "plot_fields", "plot_mesh", "prediction_figure", "regret_figure", "samples_figure", "save"]

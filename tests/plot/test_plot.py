@@ -6,7 +6,7 @@ import torch
 
 from pdekit.core.errors import InputError
 from pdekit.domain import Grid
-from pdekit.plot import history_figure, plot_fields, prediction_figure, samples_figure, save
+from pdekit.plot import history_figure, plot_fields, prediction_figure, regret_figure, samples_figure, save
 from pdekit.samples import FieldSpec, Inputs, Samples, Schema
 
 
@@ -151,6 +151,16 @@ def test_histories_of_small_and_large_batches():
     ]
     with pytest.raises(InputError, match="no history"):
         history_figure({})
+
+
+def test_regret_is_drawn_line_by_line():
+    (axes,) = regret_figure([10, 20], {"omega = 1": [5.0, 10.0], "bandit": [4.0, 6.0]}, unit="iterations").axes
+    assert [line.get_label() for line in axes.lines] == ["omega = 1", "bandit", "best fixed choice"]
+    np.testing.assert_array_equal(axes.lines[1].get_xydata(), [[10, 4], [20, 6]])
+    with pytest.raises(InputError, match="no regret"):
+        regret_figure([10], {})
+    with pytest.raises(InputError, match="'bandit' has 2 points; expected 1"):
+        regret_figure([10], {"bandit": [1.0, 2.0]})
 
 
 def test_samples_stand_in_rows_and_share_the_scale_of_their_inputs(darcy_like):
