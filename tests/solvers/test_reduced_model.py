@@ -273,6 +273,7 @@ def test_what_models_refuse():
         (lambda: ReducedModel(matrices, b[1:], basis), rf"rhs has shape \(24,\); expected \({n},\) or \(count, {n}\)"),
         (lambda: ReducedModel(matrices, b, basis[0]), rf"basis has shape \({n},\); expected \(size, {n}\)"),
         (lambda: ReducedModel(matrices, b, basis * np.nan), r"basis\[0, 0\] is nan"),
+        (lambda: ReducedModel(matrices, 0 * b, basis), "rhs is 0 everywhere"),
         (lambda: model.reduced(torch.ones(3).double()), r"values has shape \(3,\); expected \(\*batch, 4\)"),
         (lambda: model.reduced(torch.ones(4).double(), smallest=0.0), "smallest is 0.0"),
         (lambda: model.solve(thermal_block(parameters(1, 0), 8)[0], torch.ones(49)), "another pattern"),

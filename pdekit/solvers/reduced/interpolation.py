@@ -71,7 +71,7 @@ class EmpiricalInterpolation:
             sample, point = divmod(place, left.shape[1])
             pivot = left[sample, point].clone()
             row, column = left[sample] / pivot, left[:, point] / pivot
-            left = left - torch.outer(column, left[sample])
+            left.addr_(column, left[sample].clone(), alpha=-1.0)
             left[sample, :] = 0.0  # exactly: rounding must not choose them again
             left[:, point] = 0.0
             chosen.append(sample)

@@ -127,6 +127,8 @@ class ReducedModel:
                 expected = f"(size, {n})" if name == "basis" else f"({n},) or (count, {n})"
                 raise InputError(f"{name} has shape {tuple(table.shape)}; expected {expected}, a vector a row.")
             check_finite(name, table)
+        if not bool(sources.any()):
+            raise InputError("rhs is 0 everywhere; expected right-hand sides that the family has.")
         self.matrices, self.affine = matrices, affine
         self.sources = EmpiricalInterpolation(sources.reshape(-1, n))
         self.shared = self.sources.terms[0][self.sources.points]
