@@ -9,7 +9,7 @@ from pdekit.cli.parsing import new_parser, trust
 
 __all__ = ["parse", "parser", "run"]
 
-KEYS = ("family", "solver", "seed", "split", "rtol", "count", "ticket_size", "dtype")
+KEYS = ("family", "solver", "seed", "split", "rtol", "count", "order", "ticket_size", "dtype")
 
 
 def parser() -> ArgumentParser:
@@ -21,7 +21,7 @@ def parser() -> ArgumentParser:
         "  pdekit generate datasets/darcy/recipe.yaml --count 200 --split test --rtol 1e-10 --out data/darcy-test\n"
         "  pdekit generate datasets/darcy/recipe.yaml --family.domain.shape [64,64] --count 64 --out data/small",
     )
-    p.add_argument("recipe", help="YAML: family, seed, split, rtol, count, ticket_size, dtype")
+    p.add_argument("recipe", help="YAML: family, solver, seed, split, rtol, count, order, ticket_size, dtype")
     p.add_argument("--out", required=True, metavar="FOLDER", help="where the dataset goes")
     p.add_argument("--count", type=int, help="samples")
     p.add_argument("--seed", type=int, help="of the inputs")
@@ -93,7 +93,7 @@ def _recipe(arguments: Namespace) -> tuple[dict[str, Any], str]:
     names = Names(tuple(arguments.allow))
     types: dict[str, Any] = {
         "family": Source, "solver": Method, "seed": int, "split": str, "rtol": float, "count": int,
-        "ticket_size": int, "dtype": Literal["float32", "float64"],
+        "order": Literal["drawn", "sorted"], "ticket_size": int, "dtype": Literal["float32", "float64"],
     }  # fmt: skip
     built = {key: build(key, types[key], names.check(content[key], types[key], key)) for key in content}
     resolved = {key: built[key][1] for key in KEYS if key in built}

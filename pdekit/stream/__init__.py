@@ -10,6 +10,7 @@ from pdekit.stream.inline import Inline
 from pdekit.stream.label_tolerance import LabelTolerance, Tightening
 from pdekit.stream.ledger import Ledger, Rejection, Ticket
 from pdekit.stream.limiter import Limiter
+from pdekit.stream.orders import greedy, hilbert, low_frequencies, solving_order
 from pdekit.stream.policy import Policy
 from pdekit.stream.reservoir import Reservoir
 from pdekit.stream.schedules import Asynchronous, Lockstep, Schedule
@@ -47,6 +48,10 @@ __all__ = [
     "TooManyRejected",
     "Worker",
     "generate",
+    "greedy",
     "held_out",
+    "hilbert",
+    "low_frequencies",
+    "solving_order",
     "training_precision",
 ]

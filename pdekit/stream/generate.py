@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -18,7 +18,9 @@ from pdekit.core.errors import InputError, PdekitError
 from pdekit.samples import Samples, Source
 from pdekit.samples.hdf5 import DatasetWriter, StoredPrecision
 from pdekit.stream.ledger import Rejection, Ticket
-from pdekit.stream.work import split_rejected
+from pdekit.stream.orders import Order
+from pdekit.stream.settings import check_choice, check_memories
+from pdekit.stream.work import solve_in_order, split_rejected
 
 __all__ = ["GenerateReport", "TooManyRejected", "generate"]
 
@@ -94,6 +96,7 @@ def generate(
     start: int = 0,
     rtol: float = 1e-8,
     method: Any = None,
+    order: Order = "drawn",
     ticket_size: int = 32,
     dtype: StoredPrecision = "float32",
     max_rejected: int | None = None,
@@ -116,6 +119,8 @@ def generate(
         start: number of the first sample.
         rtol: relative tolerance of every certificate; a sample that misses it is recorded and left out.
         method: a solver method; None lets the source choose.
+        order: in which the systems of a ticket are solved: ``drawn``, or ``sorted``, neighbours one after another; the
+            samples keep their places.
         ticket_size: samples drawn and solved as one batch.
         dtype: precision of the stored fields.
         max_rejected: give up when more samples than this are rejected; a tenth of ``count`` by default.
@@ -127,7 +132,8 @@ def generate(
         Counts, rejected samples and seconds; printable.
 
     Raises:
-        InputError: a folder that is not empty, counts that are not positive.
+        InputError: a folder that is not empty, counts that are not positive, a method with a memory, which would make
+            samples depend on what was solved before.
         DiskFull: there is no room, found out before the start or while writing.
         TooManyRejected: more than ``max_rejected``.
 
@@ -149,10 +155,14 @@ def generate(
     for name, value, least in (("count", count, 1), ("start", start, 0), ("ticket_size", ticket_size, 1)):
         if value < least:
             raise InputError(f"{name} is {value}; expected {least} or more.")
+    check_choice("order", order, get_args(Order))
+    check_memories("generate", method, ordered=True)
     limit = count // 10 if max_rejected is None else max_rejected
     out = Path(out)
     clock = time.perf_counter()
     metadata = {"source": source.describe(), "rtol": rtol, "ticket_size": ticket_size, "start": start, "count": count}
+    if order != "drawn":
+        metadata["order"] = order
     timings = io.StringIO()
     table = csv.writer(timings, lineterminator="\n")
     table.writerow(["index", "seconds"])
@@ -174,7 +184,7 @@ def generate(
             with torch.no_grad():
                 inputs = source.draw(ticket.indices, seed=seed, split=split)
                 drawn = time.perf_counter()
-                samples = source.solve(inputs, rtol=rtol, method=method, throw=False)
+                samples = solve_in_order(source, inputs, ticket, order)
                 samples, refused = split_rejected(ticket, samples)
             seconds["draw"] += drawn - begin
             seconds["solve"] += time.perf_counter() - drawn

@@ -5,13 +5,22 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from pdekit.core.errors import InputError, did_you_mean
+from pdekit.solvers.memory import Memory, memories
 from pdekit.stream.fifo import Fifo
 from pdekit.stream.firo import Firo
 from pdekit.stream.limiter import Limiter
 from pdekit.stream.policy import Policy
 from pdekit.stream.reservoir import Reservoir
 
-__all__ = ["check_capacity", "check_choice", "check_uses", "describe", "make_policy", "number_of_workers"]
+__all__ = [
+    "check_capacity",
+    "check_choice",
+    "check_memories",
+    "check_uses",
+    "describe",
+    "make_policy",
+    "number_of_workers",
+]
 
 POLICIES = {"fifo": Fifo, "firo": Firo, "reservoir": Reservoir}
 
@@ -51,6 +60,28 @@ def check_uses(policy: Policy, limiter: Limiter) -> None:
             f"{type(policy).__name__} uses each sample exactly {policy.uses} times, which lies outside "
             f"reuse=({least:g}, {largest:g}); expected reuse={policy.uses} or a pair around it."
         )
+
+
+def check_memories(what: str, method: Any, workers: int = 1, *, ordered: bool) -> tuple[Memory, ...]:
+    """The memories of a method; refuse them where samples must not depend on the past, or workers would share them."""
+    found = memories(method)
+    if found and ordered:
+        raise InputError(
+            f"The method {method} carries {_named(found)} from ticket to ticket, so that samples would depend on what "
+            f"was solved before; {what} gives the same samples whatever was. Expected a method without a memory of its "
+            "own: it then keeps what it finds for the rest of its ticket."
+        )
+    if found and workers > 1:
+        raise InputError(
+            f"The method {method} carries {_named(found)} from ticket to ticket, which serves one worker at a time; "
+            f"{what} has {workers}. Expected workers=1."
+        )
+    return found
+
+
+def _named(found: tuple[Memory, ...]) -> str:
+    names = sorted({type(memory).__name__ for memory in found})
+    return f"a memory ({', '.join(names)})"
 
 
 def describe(method: Any) -> str:

@@ -1,8 +1,10 @@
 """A source of samples as an endless sequence of training batches."""
 
+import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Self
+from contextlib import nullcontext
+from typing import Any, Self, get_args
 
 from pdekit.core.errors import InputError, PdekitError
 from pdekit.samples import Samples, Source
@@ -13,11 +15,13 @@ from pdekit.stream.inline import Inline
 from pdekit.stream.label_tolerance import LabelTolerance, Tightening
 from pdekit.stream.ledger import Ledger
 from pdekit.stream.limiter import Limiter, Reuse
+from pdekit.stream.orders import Order
 from pdekit.stream.policy import Policy
 from pdekit.stream.schedules import Asynchronous, Lockstep
 from pdekit.stream.settings import (
     check_capacity,
     check_choice,
+    check_memories,
     check_uses,
     describe,
     make_policy,
@@ -52,7 +56,10 @@ class Stream:
         seed: of inputs and draws.
         rtol: relative tolerance of the certificates: a number, or a :class:`LabelTolerance` that follows the error
             given to :meth:`report`.
-        method: a solver method; None lets the source choose.
+        method: a solver method; None lets the source choose. Its memories (:class:`pdekit.solvers.Memory`) go from
+            ticket to ticket, and are saved with the stream; one worker can use them, and lockstep refuses them.
+        order: in which the systems of a ticket are solved: ``drawn``, or ``sorted``, neighbours one after another, for
+            methods that carry something from one to the next. Which samples there are does not depend on it.
         policy: ``reservoir``, ``firo`` or ``fifo``, or a policy of one's own, whose capacity and watermark then count.
         capacity: samples held at most.
         watermark: batches start when more samples than this are held; None for a quarter of the capacity.
@@ -96,6 +103,7 @@ class Stream:
         seed: int = 0,
         rtol: float | LabelTolerance = 1e-5,
         method: Any = None,
+        order: Order = "drawn",
         policy: str | Policy = "reservoir",
         capacity: int = 4096,
         watermark: int | None = None,
@@ -110,6 +118,7 @@ class Stream:
     ):
         check_choice("schedule", schedule, SCHEDULES)
         check_choice("engine", engine, ENGINES)
+        check_choice("order", order, get_args(Order))
         self._tightening = Tightening(rtol) if isinstance(rtol, LabelTolerance) else None
         first_rtol = rtol.start if isinstance(rtol, LabelTolerance) else float(rtol)
         if not first_rtol > 0:
@@ -125,6 +134,11 @@ class Stream:
         self.ledger = Ledger(ticket_size, rtol=first_rtol, method=method, budget=budget)
         self.storage = Storage(source.schema, self.policy.capacity, seed=self.seed, split=split)
         self.workers = number_of_workers(workers, engine)
+        self.solving = threading.Lock()
+        """Held while a ticket is solved by a method with memories; to be taken by whoever else uses the method."""
+        self._memories = check_memories("lockstep" if self.schedule.ordered else "the stream", method, self.workers,
+                                        ordered=self.schedule.ordered)  # fmt: skip
+        self._order: Order = order
         self._engine_name = engine
         self._engine: Engine | None = None
         self._closed = False
@@ -137,7 +151,7 @@ class Stream:
         self._solve_seconds = 0.0
         self._clock = Clock()
         self._settings = {
-            "seed": self.seed, "split": split, "method": describe(method), "budget": budget,
+            "seed": self.seed, "split": split, "method": describe(method), "budget": budget, "order": order,
             "rtol": repr(rtol) if isinstance(rtol, LabelTolerance) else first_rtol,
             "policy": type(self.policy).__name__, "capacity": self.policy.capacity, "schedule": schedule,
             "watermark": self.policy.watermark, "reuse": None if reuse is None else list(self.limiter.band or ()),
@@ -282,7 +296,8 @@ class Stream:
 
     def _running(self) -> Engine:
         if self._engine is None:
-            worker = Worker(self.source, self.seed, self.split)
+            solving = self.solving if self._memories else nullcontext()
+            worker = Worker(self.source, self.seed, self.split, self._order, solving)
             self._engine = Inline(worker) if self._engine_name == "inline" else Thread(worker, self.workers)
             self._clock.start(self.workers)
         return self._engine
@@ -309,8 +324,11 @@ class Stream:
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on from this batch boundary: plain containers and tensors.
 
-        Tickets in flight are not waited for: they are recorded and will be solved again.
+        Tickets in flight are not waited for: they are recorded and will be solved again. Only memories of the method
+        are not read before the ticket that uses them is done.
         """
+        with self.solving:
+            learnt = [memory.state_dict() for memory in self._memories]
         return {
             "version": 1,
             "settings": dict(self._settings),
@@ -320,6 +338,7 @@ class Stream:
             "storage": self.storage.state_dict(self.policy.occupied()),
             "counters": [self._batches, self._iterations, self._solve_seconds, self._barren],
             "clock": self._clock.state_dict(),
+            "memories": learnt,
             "tightening": None if self._tightening is None else self._tightening.state_dict(),
         }
 
@@ -346,6 +365,8 @@ class Stream:
         self.storage.load_state_dict(state["storage"])
         self._batches, self._iterations, self._solve_seconds, self._barren = state["counters"]
         self._clock.load_state_dict(state["clock"])
+        for memory, learnt in zip(self._memories, state["memories"] if self._memories else (), strict=True):
+            memory.load_state_dict(learnt)
         if self._tightening is not None:
             self._tightening.load_state_dict(state["tightening"])
             self.ledger.rtol = self._tightening.rtol

@@ -1,15 +1,18 @@
 """What a worker does with a ticket."""
 
 import time
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from pdekit.core.errors import PdekitError
-from pdekit.samples import Samples, Source
+from pdekit.samples import Inputs, Samples, Source
 from pdekit.stream.ledger import Rejection, Ticket
+from pdekit.stream.orders import Order, solving_order
 
-__all__ = ["Result", "TicketFailed", "Worker", "split_rejected"]
+__all__ = ["Result", "TicketFailed", "Worker", "solve_in_order", "split_rejected"]
 
 
 class TicketFailed(PdekitError):
@@ -43,23 +46,36 @@ class Worker:
         source: makes the samples.
         seed: of the experiment.
         split: ``train``, ``validation``, ``test``, ...
+        order: in which the systems of a ticket are solved.
+        solving: entered for as long as a ticket is solved.
     """
 
     source: Source
     seed: int
     split: str
+    order: Order = "drawn"
+    solving: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
     def __call__(self, ticket: Ticket) -> Result:
         """Never raises: an error travels in the result, so that the consumer hears of it."""
         start = time.perf_counter()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.solving:
                 inputs = self.source.draw(ticket.indices, seed=self.seed, split=self.split, attempt=ticket.attempt)
-                samples = self.source.solve(inputs, rtol=ticket.rtol, method=ticket.method, throw=False)
+                samples = solve_in_order(self.source, inputs, ticket, self.order)
                 accepted, rejected = split_rejected(ticket, samples)
         except Exception as error:
             return Result(ticket, None, [], time.perf_counter() - start, error)
         return Result(ticket, accepted, rejected, time.perf_counter() - start)
+
+
+def solve_in_order(source: Source, inputs: Inputs, ticket: Ticket, order: Order) -> Samples:
+    """The samples of a ticket, in the order in which they were drawn, whatever the order in which they are solved."""
+    if order == "drawn":
+        return source.solve(inputs, rtol=ticket.rtol, method=ticket.method, throw=False)
+    rows = solving_order(inputs)
+    samples = source.solve(inputs[rows], rtol=ticket.rtol, method=ticket.method, throw=False)
+    return samples[rows.argsort()] if len(samples) == len(rows) else samples
 
 
 def split_rejected(ticket: Ticket, samples: Samples) -> tuple[Samples, list[Rejection]]:

@@ -39,15 +39,16 @@ class StreamData(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Solve the validation set, once."""
         if stage in ("fit", "validate") and self.validation and self.validation_samples is None:
-            samples = held_out(
-                self.stream.source,
-                self.validation,
-                seed=self.stream.seed,
-                split="validation",
-                rtol=self.validation_rtol,
-                method=self.stream.ledger.method,
-                ticket_size=self.stream.ledger.size,
-            )
+            with self.stream.solving:
+                samples = held_out(
+                    self.stream.source,
+                    self.validation,
+                    seed=self.stream.seed,
+                    split="validation",
+                    rtol=self.validation_rtol,
+                    method=self.stream.ledger.method,
+                    ticket_size=self.stream.ledger.size,
+                )
             fields = {name: training_precision(values) for name, values in samples.fields.items()}
             self.validation_samples = Samples(samples.schema, fields, samples.identity, samples.certificate)
 

@@ -43,6 +43,13 @@ def test_generate_makes_a_folder(tmp_path, capsys):
     assert (again / "part-00000.h5").read_bytes() == (out / "part-00000.h5").read_bytes()
 
 
+def test_a_recipe_says_in_which_order_to_solve(tmp_path):
+    out = tmp_path / "darcy"
+    assert main(["generate", RECIPE, *SMALL, "--out", str(out), "--order", "sorted"]) == 0
+    assert read(out).identity.indices.tolist() == [0, 1, 2, 3, 4]
+    assert yaml.safe_load((out / "recipe.yaml").read_text())["order"] == "sorted"
+
+
 def test_generate_refuses_a_folder_in_use(tmp_path, capsys):
     (tmp_path / "note.txt").write_text("mine")
     assert "not empty" in complaint(["generate", RECIPE, *SMALL, "--out", str(tmp_path)], capsys)

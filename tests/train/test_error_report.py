@@ -74,6 +74,12 @@ def test_a_run_file_names_the_tolerance():
     assert tiny("--stream.rtol", "LabelTolerance", "--stream.rtol.factor", "0.2").stream["rtol"].factor == 0.2
 
 
+def test_a_run_file_names_the_order():
+    assert tiny().resolved["stream"]["order"] == "drawn"
+    assert tiny("--stream.order", "sorted").stream["order"] == "sorted"
+    assert "expected one of 'drawn', 'sorted'" in message("--stream.order", "sort")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
