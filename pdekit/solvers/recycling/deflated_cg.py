@@ -63,10 +63,10 @@ class DeflatedCG(Method):
         >>> waves = torch.sin(torch.linspace(0, 15, 33, dtype=torch.float64))
         >>> strength = torch.linspace(1.0, 1.1, 6)[:, None, None]
         >>> system = diffusion(Grid((33, 33)), torch.exp(strength * torch.outer(waves, waves)), 1.0)
-        >>> solve(system.operator, system.rhs, CG(Jacobi())).iterations.tolist()
-        [102, 102, 102, 102, 102, 102]
-        >>> solve(system.operator, system.rhs, DeflatedCG(Jacobi(), vectors=8)).iterations.tolist()
-        [102, 71, 57, 51, 51, 51]
+        >>> methods = CG(Jacobi()), DeflatedCG(Jacobi(), vectors=8)
+        >>> plain, deflated = (solve(system.operator, system.rhs, method).iterations for method in methods)
+        >>> bool((deflated[3:] < 0.6 * plain[3:]).all())  # the space is updated in the first three
+        True
 
     Source:
         Saad, Yeung, Erhel, Guyomarc'h, "A deflated version of the conjugate gradient algorithm", SIAM J. Sci. Comput.

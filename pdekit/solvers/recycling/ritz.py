@@ -11,9 +11,6 @@ __all__ = ["Window", "orthogonal_to", "smallest_vectors"]
 _DEPENDENT = 1e-12
 """Part of the energy of the largest combination below which a combination of unit vectors is rounding."""
 
-_CANDIDATES = 2
-"""Vectors that a window hands on, for each one that is kept."""
-
 
 class Window:
     """The first steps of one run of conjugate gradients, from which Ritz vectors are made.
@@ -32,7 +29,7 @@ class Window:
         """How many were made"""
 
     def candidates(self, size: int) -> Inexact[Tensor, "least n"]:
-        """Ritz vectors of the ``2 size`` smallest Ritz values; fewer where fewer steps were made.
+        """Ritz vectors of the smallest Ritz values; fewer than ``size`` where fewer steps were made.
 
         Source:
             Stathopoulos, Orginos, "Computing and deflating eigenvalues while solving multiple right-hand side linear
@@ -48,7 +45,7 @@ class Window:
         tridiagonal = torch.diag(diagonal) + torch.diag(beside, 1) + torch.diag(beside, -1)
         if not bool(torch.isfinite(tridiagonal).all()):
             return self.vectors[:0]
-        turn = torch.linalg.eigh(tridiagonal).eigenvectors[:, : _CANDIDATES * size]
+        turn = torch.linalg.eigh(tridiagonal).eigenvectors[:, :size]
         return turn.T.to(self.vectors) @ self.vectors[:steps]
 
 
