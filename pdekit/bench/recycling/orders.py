@@ -315,7 +315,7 @@ def _batched(session: Session, kind: str, side: int, count: int, seed: int) -> N
 
 CLAIMS: tuple[Claim, ...] = ()
 NOTES = (
-    f"Orders: convection-diffusion on {SIDE} by {SIDE} cells, h^2 (-div(a grad u) + Peclet v . grad u), upwinded, log a "
+    f"Orders: convection-diffusion, {SIDE} by {SIDE} cells, h^2 (-div(a grad u) + Peclet v . grad u), upwinded, log a "
     "and the stream function of v random and independent from sample to sample; ILU(0), true relative residual 1e-8. "
     f"{COUNT} systems a core, all orders taking turns every {TURN} systems, sorting itself not counted; both inputs "
     "count alike in the distance. Greedy: the nearest one not yet solved next; worst: the farthest. Means over the "

@@ -114,7 +114,7 @@ def measure(session: Session, seed: int) -> None:
             continue
         side, length, some, few = math.isqrt(order), CHAIN, SOME[order], FEW[order]
         if session.quick:
-            side, length, some, few = side // 4, 3, 2, 1
+            side, length, some, few = side // 4, 2, 1, 1
         session.say(f"2 chains of {length} systems of order {side**2}, seed {seed} ...")
         with Processes(chain, [Part(side, seed, number, length, some, few) for number in (0, 1)]) as chains:
             tallies = _joined(chains())
