@@ -29,6 +29,7 @@ from pdekit.solvers import (
     diffusion,
     solve,
 )
+from pdekit.solvers.bandits.tuned_ssor import looseness
 
 __all__ = ["BENCHMARK", "Heat"]
 
@@ -44,7 +45,7 @@ BANDITS = {
     "ChebCB": (lambda seed: ChebyshevBandit(len(OMEGAS), seed=seed), "relax.chebcb"),
 }
 EXPERTS = {"IC(0)-CG": CG(IC0()), "AMG-CG": CG(AMG())}
-FIXED, TRANSFORM = "omega = 1", "sine transform"
+FIXED, FORMULA, TRANSFORM = "omega = 1", "omega by Young's formula", "sine transform"
 
 
 class Heat:
@@ -128,7 +129,7 @@ def _solved(
 
 def measure(session: Session) -> None:
     for points in (25,) if session.quick else POINTS:
-        _measure(session, points, 100 if session.quick else STEPS)
+        _measure(session, points, 40 if session.quick else STEPS)
 
 
 def _measure(session: Session, points: int, steps: int) -> None:
@@ -145,14 +146,14 @@ def _measure(session: Session, points: int, steps: int) -> None:
         _solved(heat.matrix(0), heat.start(), method, None)
     _solved(heat.stencil(0), heat.start(), Spectral(), None)
     # On some steps only, (iterations, seconds) of each omega and of what an expert would take.
-    every: dict[str, list[tuple[int, float]]] = {name: [] for name in (*map(str, OMEGAS), *EXPERTS, TRANSFORM)}
+    every: dict[str, list[tuple[int, float]]] = {name: [] for name in (*map(str, OMEGAS), FORMULA, *EXPERTS, TRANSFORM)}
     for step in range(steps):
         if step % EVERY == 0:
             A, u = heat.matrix(step), sides[FIXED].u
             b = heat.right(step, u)
             for omega in OMEGAS:
                 every[str(omega)].append(_solved(A, b, CG(SSOR(omega)), u)[1:])
-            for name, method in EXPERTS.items():
+            for name, method in ({FORMULA: CG(SSOR(1 + looseness(A)))} | EXPERTS).items():
                 every[name].append(_solved(A, b, method, u)[1:])
             every[TRANSFORM].append(_solved(heat.stencil(step), b, Spectral(), None)[1:])
         for side in (*sides.values(), *chosen.values()):
@@ -171,7 +172,7 @@ def _measure(session: Session, points: int, steps: int) -> None:
     for name, side in sides.items():
         row(name, None, side.iterations, side.seconds, fixed)
     sampled = {f"best fixed omega, {OMEGAS[best]:g}": table[best], "oracle": oracle}
-    for name, measured in (sampled | {name: np.array(every[name]) for name in (*EXPERTS, TRANSFORM)}).items():
+    for name, measured in (sampled | {name: np.array(every[name]) for name in (FORMULA, *EXPERTS, TRANSFORM)}).items():
         row(name, None, measured[:, 0].tolist(), float(measured[:, 1].sum()), float(first))
     for (name, seed), side in chosen.items():
         row(name, seed, side.iterations, side.seconds, fixed)
@@ -202,11 +203,12 @@ BENCHMARK = Benchmark(
         f"that moves on a circle; every solve starts from the step before and reaches a true relative residual of "
         f"{RTOL:g}: one that did not would end the benchmark.",
         f"Bandits choose among {len(OMEGAS)} values from 1 to {OMEGAS[-1]:g}, with the arguments they have by default "
-        "(ChebCB: degree 5; context: how far the rows of the matrix are from summing to 0, on a logarithmic scale). "
-        "They start knowing nothing. The gain is the iterations of omega = 1 over theirs, all steps included.",
+        "(ChebCB: degree 5; context: Young's omega of the matrix, from its entries' sum over its trace). They start "
+        "knowing nothing. The gain is the iterations of omega = 1 over theirs, all steps included.",
         f"Every {EVERY}th step was also solved with all omegas, which gives the best fixed one and the oracle (the "
-        "best one of each step), and by what an expert would take instead: IC(0), AMG (set up anew), and the sine "
-        "transform, which solves these systems outright because their coefficients are constant.",
+        "best one of each step), and by what an expert would take instead: Young's formula for omega, which is near "
+        "the oracle because coefficients are constant; IC(0); AMG (set up anew); and the sine transform, which for the "
+        "same reason solves these systems outright.",
         "Milliseconds a step, one system at a time, set-up included, all methods taking turns. The diagonal being "
         "constant, CG with Jacobi is plain CG. The picture shows the iterations beyond those of the best fixed omega, "
         "on the largest grid and with the first seed.",

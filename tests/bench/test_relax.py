@@ -39,22 +39,22 @@ def test_the_first_temperature_is_a_bump_in_the_middle():
 
 
 def test_a_small_run(monkeypatch):
-    monkeypatch.setattr(relax, "POINTS", (9, 12))
-    monkeypatch.setattr(relax, "STEPS", 60)
+    monkeypatch.setattr(relax, "POINTS", (12,))
+    monkeypatch.setattr(relax, "STEPS", 30)
     report = run(relax.BENCHMARK, seeds=2, say=lambda line: None)
     assert [claim["id"] for claim in report["claims"]] == ["relax.tsallis", "relax.chebcb"]
     assert all(len(claim["per_seed"]) == 2 for claim in report["claims"])
-    rows = [row for row in report["rows"] if row["points"] == 12]
+    rows = report["rows"]
     gains = {(row["method"].split(",")[0], row["seed"]): row["gain"] for row in rows}
     assert gains["omega = 1", None] == 1.0
     assert 1.0 <= gains["best fixed omega", None] <= gains["oracle", None]
     assert gains["ChebCB", 0] == report["claims"][1]["per_seed"][0]
-    assert {row["steps"] for row in rows} == {60, 3}
+    assert {row["steps"] for row in rows} == {30, 2}
     curves = report["curves"]["regret"]
-    assert curves["steps"] == [25, 50, 60]
+    assert curves["steps"] == [25, 30]
     assert set(curves) == {"steps", "omega = 1", *relax.BANDITS}
-    assert all(len(line) == 3 for line in curves.values())
-    assert curves["omega = 1"][0] <= curves["omega = 1"][1] <= curves["omega = 1"][2]
+    assert all(len(line) == 2 for line in curves.values())
+    assert 0 <= curves["omega = 1"][0] <= curves["omega = 1"][1]
 
 
 def test_one_claim_alone():

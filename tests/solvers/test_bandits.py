@@ -12,6 +12,7 @@ from pdekit.core import InputError
 from pdekit.solvers import (
     CG,
     CSR,
+    SOR,
     SSOR,
     ChebyshevBandit,
     SuccessiveElimination,
@@ -21,7 +22,7 @@ from pdekit.solvers import (
     solve,
 )
 from pdekit.solvers.bandits.tsallis_inf import follow_the_leader
-from pdekit.solvers.bandits.tuned_ssor import grounding
+from pdekit.solvers.bandits.tuned_ssor import looseness
 
 BANDITS = [
     lambda: TsallisINF(4, seed=3),
@@ -389,13 +390,17 @@ def test_the_context_is_a_number_or_a_function_of_the_matrix():
     assert torch.equal(fixed.state_dict()["moments"], computed.state_dict()["moments"])
 
 
-def test_grounding_has_no_scale():
-    A = heat(12, [0.02])[0]
-    assert grounding(A) == pytest.approx(grounding(A * 1e9), rel=1e-12)
-    assert 0 < grounding(A) < grounding(heat(12, [1.0])[0]) < 1
-    assert grounding(CSR.from_scipy(scipy.sparse.eye_array(3))) == 1.0
-    neumann = scipy.sparse.csr_array([[1.0, -1.0], [-1.0, 1.0]])
-    assert grounding(CSR.from_scipy(neumann)) == 0.0
+def test_looseness_is_that_of_youngs_omega():
+    """Oracle: the omega for which SOR takes the fewest sweeps, on a torus: Jacobi's spectral radius is 4 / (4 + c)."""
+    line = scipy.sparse.diags_array([-1.0, -1.0, -1.0, -1.0], offsets=[-1, 1, -39, 39], shape=(40, 40))
+    ring = scipy.sparse.kronsum(line, line) + (4 + 0.04) * scipy.sparse.eye_array(1600)
+    A = CSR.from_scipy(ring)
+    omegas = 1 + np.arange(40) / 40
+    sweeps = [int(solve(A, np.ones(1600), SOR(omega)).iterations) for omega in omegas]
+    assert abs(1 + looseness(A) - omegas[np.argmin(sweeps)]) <= 0.05
+    assert looseness(A) == pytest.approx(looseness(A * 1e9), rel=1e-12)
+    assert 0 < looseness(heat(12, [1.0])[0]) < looseness(heat(12, [0.02])[0]) < 1
+    assert looseness(CSR.from_scipy(scipy.sparse.eye_array(3))) == 0.0
 
 
 # Messages
