@@ -31,7 +31,7 @@ def helmholtz(shape: tuple[int, ...], waves: float, vary: float, rng: np.random.
     while True:
         k = 2 * np.pi * waves * (1 + vary * rng.uniform(-1, 1)) / (size + 1)
         yield (
-            scipy.sparse.csr_array(matrix - k**2 * scipy.sparse.eye_array(matrix.shape[0])),
+            scipy.sparse.csr_array(matrix - k**2 * scipy.sparse.eye_array(size ** len(shape))),
             _source([points] * len(shape), rng),
         )
 

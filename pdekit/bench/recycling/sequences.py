@@ -93,8 +93,8 @@ CLAIMS = (
 NOTES = (
     "sequences: all with ILU(0), every system to a true residual of 1e-8, recomputed with SciPy's products. Two "
     "chains, a core each, in single-threaded processes; within a chain every method solves a system before any solves "
-    f"the next. Wave numbers and sources are drawn independently, flows have autocorrelation 0.98. {SUPERLU} is SciPy's "
-    "splu without pivoting off the diagonal, faster here than its default.",
+    f"the next. Wave numbers and sources are drawn independently, flows have autocorrelation 0.98. {SUPERLU} is "
+    "SciPy's splu without pivoting off the diagonal, faster here than its default.",
     "sequences: milliseconds are the median over converged systems, set-up included; mean_milliseconds is the mean of "
     "all, the first included, in which the space is learnt. Systems that a method did not solve by itself within "
     f"{LIMIT:,} iterations count as failed. A claim about a case in which a side failed is not measured.",
