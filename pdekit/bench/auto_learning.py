@@ -202,5 +202,5 @@ NOTES = (
     "darcy: coefficient 3 or 12 on a grid of 128 squared (a matrix-free stencil; the naive method gets it as a CSR). "
     "disk, tets: log-normal coefficient, linear elements on a disk of 8,321 and a box of 29,791 nodes. "
     f"convection: the same coefficient on 129 squared nodes in a flow of Peclet number {PECLET:g} across the domain. "
-    "fixed: the disk with one coefficient and random sources, one right-hand side a call, with a new matrix object each.",
+    "fixed: the disk with one coefficient and random sources, one right-hand side a call, in a new matrix object each.",
 )

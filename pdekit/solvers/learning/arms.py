@@ -18,6 +18,7 @@ from pdekit.solvers.preconditioners.amg import AMG
 from pdekit.solvers.preconditioners.ic0 import IC0
 from pdekit.solvers.preconditioners.ilu0 import ILU0
 from pdekit.solvers.preconditioners.multigrid import Multigrid
+from pdekit.solvers.recycling.deflated_cg import DeflatedCG
 from pdekit.solvers.recycling.gcrodr import GCRODR
 from pdekit.solvers.recycling.kept import KeptFactor, KeptTransfers
 from pdekit.solvers.recycling.space import RecycleSpace
@@ -61,8 +62,9 @@ def _for_sparse(A: CSR) -> list[Method]:
     if A.hermitian and bool((A.diagonal().real > 0).all()):
         if not real:
             return [CG()]
-        single = [CG(RELAXED), CG(IC0())] if on_cpu else []
-        return [*single, CG(AMG()), ReducedGuess(CG(RELAXED if on_cpu else AMG()), ReducedBasis())]
+        guess = ReducedGuess(CG(RELAXED if on_cpu else AMG()), ReducedBasis())
+        deflated = [DeflatedCG(RELAXED, space=RecycleSpace())] if on_cpu else []
+        return [*([CG(RELAXED), CG(IC0())] if on_cpu else []), CG(AMG()), *deflated, guess]
     if A.hermitian:
         return [MINRES()]
     recipe = ILU0() if on_cpu else None

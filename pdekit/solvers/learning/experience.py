@@ -63,6 +63,8 @@ class Experience(Memory):
     def reset(self) -> None:
         self.kinds: list[Kind] = []
         self._seen: Glance | None = None
+        self.latest: Kind | None = None
+        """Kind of the last call."""
         self._pulls: deque[Pull] = deque(maxlen=_KEPT)
         self._coming: deque[Pull] = deque()
 
@@ -102,13 +104,19 @@ class Experience(Memory):
         self._pulls.append(pull)
         self.kinds[pull.kind].tell(pull)
 
-    def glance(self, glance: Glance, second: Glance | None) -> float | None:
+    def look(self, glance: Glance, second: Glance | None) -> float | None:
         """Relative change of a matrix since the one before; of the second of a batch since the first."""
         before, self._seen = self._seen, glance
         return glance.change(before) if second is None else second.change(glance)
 
-    def kind(self, context: Context, arms: Callable[[], Sequence[Method]]) -> Kind:
-        """The kind that a system is of, a new one if it is like none before."""
+    def kind(self, context: Context, table: Sequence[Method], arms: Callable[[], Sequence[Method]]) -> Kind:
+        """The kind that a system is of, a new one if it is like none before.
+
+        Args:
+            context: of the system.
+            table: methods to fall back on.
+            arms: makes the arms of a new kind.
+        """
         for kind in self.kinds:
             if kind.context.like(context):
                 break
@@ -118,6 +126,8 @@ class Experience(Memory):
         if not kind.arms:
             kind.complete(arms())
         kind.met(context)
+        kind.table = tuple(table)
+        self.latest = kind
         return kind
 
     def elsewhere(self, kind: Kind, arm: int) -> float | None:

@@ -104,6 +104,8 @@ class Kind:
 
     def __init__(self, number: int, context: Context, arms: Sequence[Method], bandit: Callable[[int], Bandit]):
         self.number, self.context, self.arms = number, context, tuple(arms)
+        self.table: tuple[Method, ...] = ()
+        """Methods to fall back on."""
         self.bandit = bandit(len(self.arms))
         self.records = [Record(name_of(arm)) for arm in self.arms]
         self.systems, self.trial_seconds, self.seconds = 0, 0.0, 0.0
@@ -140,6 +142,20 @@ class Kind:
         """Arms whose pulls do not decide yet."""
         return [i for i, record in enumerate(self.records) if record.told <= PULLS]
 
+    @property
+    def decided(self) -> bool:
+        """Whether the bandit has nothing more to learn: one arm is left."""
+        return self.settled is not None and len(self.left) == 1
+
+    @property
+    def sure(self) -> tuple[Method, ...]:
+        """The incumbent, and what to fall back on."""
+        return self.arms[self.incumbent], *self.table
+
+    def trying(self, arm: int) -> bool:
+        """Whether a pull of this arm would be a trial."""
+        return arm != self.incumbent or self.records[arm].told <= PULLS
+
     def tell(self, pull: Pull) -> None:
         """Learn what a pull has cost."""
         record, how = self.records[pull.arm], pull.how
@@ -158,6 +174,7 @@ class Kind:
             self.trial_seconds += 0.0 if best else pull.loss * pull.systems
         if how != "cold":
             record.told += 1
+        if how != "cold" and not self.decided:
             self.bandit.learn(pull.arm, heard, censored=how in ("cut", "predicted", "refused"))
         self._watch()
 

@@ -13,6 +13,7 @@ from pdekit.solvers.method import Method
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.amg import AMG
+from pdekit.solvers.reduced.reduced_guess import ReducedGuess
 
 __all__ = ["least_seconds", "limited", "product_seconds"]
 
@@ -20,8 +21,9 @@ _FACTOR, _ENTRY = 0.04, 100.0
 """Products of two numbers that a factorisation takes at least, for each unknown times the square of the width, and for
 each stored entry. SuperLU needs 6 and 1.5 times the first on planes and in boxes."""
 
-_HIERARCHY, _ITERATION = 60, 12
-"""Products with the matrix that a solve takes at least, with multigrid and without."""
+_HIERARCHY, _ITERATION, _GUESS = 80, 30, 10
+"""Products with the matrix that a solve takes at least: with an algebraic hierarchy, by other iterations, and with a
+guess that may leave nothing to iterate for."""
 
 
 def product_seconds(A: LinearOperator) -> float:
@@ -46,13 +48,13 @@ def least_seconds(method: Method, A: LinearOperator, product: float) -> float:
         A: the matrices.
         product: what :func:`product_seconds` gave.
     """
-    threads = torch.get_num_threads()
+    threads = min(torch.get_num_threads(), max(math.prod(A.batch_shape), 1))
     if _holds(method, Spectral):
         return product
     if isinstance(method, Direct):
         kept = method.kept is not None
         return product if kept else product * _factoring(A)
-    each = _HIERARCHY if _holds(method, AMG) else _ITERATION
+    each = _GUESS if _holds(method, ReducedGuess) else _HIERARCHY if _holds(method, AMG) else _ITERATION
     return product * each / threads
 
 
