@@ -197,6 +197,34 @@ def test_restarts_from_rounding_errors_say_nothing_about_transfers():
     assert kept.patience == patience < np.inf
 
 
+def test_a_limit_of_iterations_says_nothing_against_transfers():
+    """Trials that are cut off must not cost the hierarchy, nor start a second one."""
+    A = neighbours(3)
+    kept = KeptTransfers()
+    one_by_one(A[:1], CG(AMG(kept=kept)))
+    short = solve(A[1], ones(A), CG(AMG(kept=kept), max_iterations=3), rtol=1e-10, throw=False)
+    assert int(short.iterations) == 3
+    assert not short.converged
+    assert "transfers kept" in solve(A[2], ones(A), CG(AMG(kept=kept))).method
+
+
+@pytest.mark.parametrize("rtol", [0.5, 1e-1, 1e-3])
+def test_few_iterations_are_no_reason_to_coarsen_anew(rtol, coarsenings):
+    A = neighbours(8)
+    one_by_one(A, CG(AMG(kept=KeptTransfers())), rtol)
+    assert len(coarsenings) == 1
+
+
+def test_one_slow_system_of_a_batch_does_not_cost_the_others_their_transfers():
+    A = stretched(1.0, 0.9, 0.8, 0.05)
+    method = CG(AMG("classical", kept=KeptTransfers()))
+    solve(A[0], ones(A), method)
+    assert "set up anew for 1 slow" in solve(A, ones(A), method).method
+    assert "transfers kept" in solve(A[1], ones(A), method).method
+    assert "set up anew for 2 slow" in solve(A[[0, 3, 3]], ones(A), method).method
+    assert "transfers kept" not in solve(A[1], ones(A), method).method
+
+
 def test_a_batch_after_a_batch(coarsenings):
     A = neighbours(9)
     method = CG(AMG(kept=KeptTransfers()))

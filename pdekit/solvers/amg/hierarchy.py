@@ -84,19 +84,21 @@ class Hierarchy(LinearOperator):
         """Iterations for each factor of e after which matrices are set up anew that share transfers kept."""
         return math.inf if self._kept is None else self._kept.patience
 
-    def took(self, rate: float) -> None:
+    def took(self, steps: float, fell: float) -> bool:
         """Tell those who keep the transfers how fast they were.
 
         Args:
-            rate: iterations for each factor of e by which the residual fell; infinity where a solve failed.
+            steps: iterations of a system; infinity where one broke down.
+            fell: logarithm of the factor by which its residual fell.
+
+        Returns:
+            Whether transfers of an earlier call are given up.
         """
-        if self._kept is not None and self.shared is not None:
-            self._kept.took(self.shared, rate)
+        given_up = self._kept is not None and self._kept.took(self.shared, steps, fell)
+        return given_up and self.recalled
 
     def anew(self) -> "Hierarchy":
-        """For the same matrices, none of it made for earlier ones."""
-        if self._kept is not None:
-            self._kept.took(self.shared, math.inf)
+        """For the same matrices, without the transfers that were given up."""
         return Hierarchy(self._A, self.settings, True, self._kept)
 
     def _representative(self) -> np.ndarray:

@@ -52,6 +52,7 @@ class SparseCG(Prepared):
         # Room is kept for the history of every step; beyond this many nothing is gained any more.
         self.max_iterations = min(max_iterations, max(_LONGEST, 10 * operator.shape[0]))
         self.hierarchy: Any = preconditioner if is_hierarchy(preconditioner) else None
+        self.given_up = False
         self.name = f"CG, {preconditioner.name if preconditioner else 'no'} preconditioner"
 
     def run(
@@ -102,7 +103,7 @@ class SparseCG(Prepared):
         wall = time.perf_counter() - clock
         steps = int(iterations.max(initial=0)) + 1
         history = history[:, :steps]
-        self._tell(owner, iterations, (codes != pcg.CONVERGED) | rebuilt, history)
+        self.given_up = self._gives_up(owner, iterations, codes, rebuilt, history)
         history[np.arange(steps) > iterations[:, None]] = np.nan
         reasons = np.array([reason.code for reason in REASONS])
         return Outcome(
@@ -119,24 +120,28 @@ class SparseCG(Prepared):
         return self.hierarchy is not None and self.hierarchy.shares(index)
 
     def fallback(self) -> Prepared | None:
-        """Where transfers of an earlier matrix failed, those of the matrix itself."""
-        if self.hierarchy is None or not self.hierarchy.recalled:
-            return None
-        return SparseCG(self.matrices, self.hierarchy.anew(), self.max_iterations)
+        """Where transfers of earlier matrices were given up, those of the matrices themselves."""
+        return SparseCG(self.matrices, self.hierarchy.anew(), self.max_iterations) if self.given_up else None
 
-    def _tell(self, owner: Sequence[int], iterations: np.ndarray, failed: np.ndarray, history: np.ndarray) -> None:
-        """Say to the hierarchy how fast the matrices were solved that share its transfers."""
-        if self.hierarchy is None or not len(iterations):
-            return
-        ours = ~self.hierarchy.foreign[owner]
-        if failed[ours].any():
-            self.hierarchy.took(np.inf)
-            return
-        ours &= iterations > 0
+    def _gives_up(
+        self, owner: Sequence[int], iterations: np.ndarray, codes: np.ndarray, rebuilt: np.ndarray, history: np.ndarray
+    ) -> bool:
+        """Tell those who keep transfers how fast these were (the median); whether those kept before are given up."""
+        from pdekit.kernels.sparse import pcg
+
+        if self.hierarchy is None:
+            return False
+        broken = np.isin(codes, (pcg.NOT_DEFINITE, pcg.NOT_FINITE)) | rebuilt
+        moved = (iterations > 0) & ~broken
         last = np.take_along_axis(history, iterations[:, None], 1)[:, 0]
-        fell = float(np.log(history[ours, 0] / np.maximum(last[ours], np.finfo(np.float64).tiny)).sum())
-        if fell > max(int(ours.sum()), 1):  # of less, as in a restart from rounding errors, nothing can be learnt
-            self.hierarchy.took(float(iterations[ours].sum()) / fell)
+        fell = np.log(history[:, 0] / np.maximum(last, np.finfo(np.float64).tiny), where=moved, out=np.zeros(len(last)))
+        # Of restarts from rounding errors, which gain little, nothing can be learnt.
+        told = ~self.hierarchy.foreign[owner] & (broken | (moved & ((fell > 1) | (codes != pcg.CONVERGED))))
+        if not told.any():
+            return False
+        steps, fell = np.where(broken, np.inf, iterations)[told], np.maximum(fell[told], 0.0)
+        middle = np.argsort(steps / np.maximum(fell, 1e-300), kind="stable")[len(steps) // 2]
+        return self.hierarchy.took(float(steps[middle]), float(fell[middle]))
 
     def _patience(self, rhs: np.ndarray, rtol: float) -> float:
         """Iterations for each factor of e that a matrix may take which shares its hierarchy with others.

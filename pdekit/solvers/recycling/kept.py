@@ -63,7 +63,8 @@ class KeptTransfers(Memory):
     **When it is coarsened anew.** For a matrix of another pattern, near null space or other settings; where more than
     half of the matrices of a batch break the rule of reuse of :class:`AMG` (poorly covered unknowns); after the
     compiled :class:`CG` took more than 1.3 times as many iterations for each factor of e of the residual as when the
-    transfers were made; and after a solve that failed. A system that takes twice as many is set up anew at once.
+    transfers were made, and one more; and after a solve that broke down. A system that takes twice as many is set up
+    anew at once.
 
     Answers then depend, within the tolerance, on the matrices that came before.
 
@@ -120,19 +121,26 @@ class KeptTransfers(Memory):
         self.reset()
         self._structure, self._entries, self._transfers = structure, entries.copy(), transfers
 
-    def took(self, transfers: Any, rate: float) -> None:
-        """Hear how fast systems were solved with transfers, and forget these if that was slow.
+    def took(self, transfers: Any, steps: float, fell: float) -> bool:
+        """Hear how fast systems were solved with transfers, and give these up if that was slow.
 
         Args:
             transfers: those that were used.
-            rate: iterations for each factor of e by which the residual fell; infinity where a solve failed.
+            steps: iterations of a system; infinity where one broke down.
+            fell: logarithm of the factor by which its residual fell.
+
+        Returns:
+            Whether they were given up.
         """
-        if transfers is not self._transfers:
-            return
-        if math.isinf(rate) or (self._rate is not None and rate > _SLOW * self._rate):
+        if transfers is None or transfers is not self._transfers:
+            return False
+        allowed = math.inf if self._rate is None else _SLOW * self._rate * fell + 1
+        if math.isinf(steps) or not fell > 0 or steps > allowed:
             self.reset()
-        elif self._rate is None:
-            self._rate = rate
+            return True
+        if self._rate is None:
+            self._rate = float(steps / fell)
+        return False
 
     def state_dict(self) -> dict[str, Any]:
         """The entries that the transfers were made from, with which they are made again; empty if it holds none."""
