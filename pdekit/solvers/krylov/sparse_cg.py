@@ -133,8 +133,8 @@ class SparseCG(Prepared):
             return False
         broken = np.isin(codes, (pcg.NOT_DEFINITE, pcg.NOT_FINITE)) | rebuilt
         moved = (iterations > 0) & ~broken
-        last = np.take_along_axis(history, iterations[:, None], 1)[:, 0]
-        fell = np.log(history[:, 0] / np.maximum(last, np.finfo(np.float64).tiny), where=moved, out=np.zeros(len(last)))
+        fell, last = np.zeros(len(codes)), history[moved, iterations[moved]]
+        fell[moved] = np.log(history[moved, 0] / np.maximum(last, np.finfo(np.float64).tiny))
         # Of restarts from rounding errors, which gain little, nothing can be learnt.
         told = ~self.hierarchy.foreign[owner] & (broken | (moved & ((fell > 1) | (codes != pcg.CONVERGED))))
         if not told.any():
