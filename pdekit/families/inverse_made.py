@@ -1,7 +1,7 @@
 """Samples made the other way round: the solution is drawn, the source computed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,8 +25,6 @@ __all__ = ["InverseMade"]
 
 _BASIS = "inverse-made basis"
 """The split whose samples are solved."""
-_KEPT = 4
-"""Seeds whose solved samples are kept."""
 _RTOL = 1e-10
 _LAW = (
     "f is computed from a drawn u, so that it does not follow the law of the family's source: it is rougher by what "
@@ -199,6 +197,9 @@ class InverseMade(Source):
         assert not isinstance(place, RandomShape)
         return Shift(*energies(place, inputs["source"]), energies(place, own["source"])[1])
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # not what was solved, nor factors
+
     @cached_property
     def _source_of(self) -> SourceOf:
         return SourceOf(self.family)
@@ -216,8 +217,6 @@ class InverseMade(Source):
             u, noise = samples[self.family.output], self._masked(Keys(seed, _BASIS, numbers))
             own, size = (float(field.square().mean().sqrt()) for field in (u - u.mean(0), noise))
             factor = self.noise_size * own / size if size > 0 else 0.0
-            while len(self._solved) >= _KEPT:
-                self._solved.pop(next(iter(self._solved)), None)
             self._solved[seed] = u, factor
         return self._solved[seed]
 

@@ -1,8 +1,13 @@
 """Sources computed from drawn solutions, in every discretisation that families of a random source have."""
 
+import pickle
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import pdekit as pk
 from pdekit.core import InputError
@@ -14,6 +19,10 @@ from pdekit.fem import P2
 from pdekit.fields import Constant, GaussianField, LogNormal, Threshold, Uniform
 from pdekit.solvers import Direct, solve
 from pdekit.stream import generate
+from pdekit.train.config import config_from
+from pdekit.train.yamlfile import read_yaml
+
+ROOT = Path(__file__).parents[2]
 
 FIELD = GaussianField(alpha=2, tau=3, modes=16)
 LAW = LogNormal(FIELD)
@@ -179,6 +188,23 @@ def test_streams_and_files_take_it(tmp_path):
 
     stored = read(tmp_path / "made")
     assert torch.equal(stored["source"], made.draw(range(16), seed=0)["source"].float())
+
+
+def test_a_run_takes_it_as_the_page_says():
+    page = (ROOT / "docs" / "howto" / "inverse-made.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    content = {**read_yaml(ROOT / "tests" / "train" / "tiny.yaml"), **yaml.safe_load(block)}
+    made = config_from(content).family
+    assert made == InverseMade(Poisson(Grid((64, 64)), GaussianField(alpha=2, tau=3)), solutions=30)
+    described = made.describe()
+    again = config_from({**content, "family": {key: described[key] for key in ("class_path", "init_args")}}).family
+    assert torch.equal(again.draw([3], seed=0)["source"], made.draw([3], seed=0)["source"])
+
+
+def test_it_goes_to_other_processes():
+    made = InverseMade(FAMILIES["a disk"], solutions=2)
+    expected = made.draw([3], seed=0)["source"]
+    assert torch.equal(pickle.loads(pickle.dumps(made)).draw([3], seed=0)["source"], expected)
 
 
 def test_families_whose_source_cannot_be_computed_are_refused():
