@@ -28,6 +28,9 @@ __all__ = ["Choosing"]
 _WARM_UP, _PILOT = 2, 8
 """Iterations to compile what an arm needs, and those that tell what one takes."""
 
+_AGAIN = 1.25
+"""An arm that was cut off is tried again if it may take so many times as many iterations."""
+
 _STEP = 6
 """Products with the matrix that an iteration takes at least, where none was timed yet."""
 
@@ -138,19 +141,28 @@ class Choosing(Prepared):
                     return arm
                 predicted = coming.loss
             else:
-                if arm == kind.incumbent or level is None:
+                if arm == kind.incumbent or level is None or self._promising(kind, arm, level):
                     return arm
-                predicted = 2 * HOPELESS * level if kind.records[arm].refused else self._predicted(kind, arm)
-                if predicted <= HOPELESS * level:
-                    return arm
+                predicted = kind.records[arm].level or self._predicted(kind, arm)
             self._tell(kind, arm, predicted, "predicted", 0, 0)
         return kind.incumbent
 
+    def _promising(self, kind: Kind, arm: int, level: float) -> bool:
+        """Whether an arm is worth another try, against an incumbent of so many seconds a system."""
+        record = kind.records[arm]
+        if record.refused:
+            return False
+        if not record.losses:
+            return self._predicted(kind, arm) <= HOPELESS * level
+        if record.limit:
+            # It was cut off: worth another try where its iterations turned out to be cheaper than was thought.
+            return self._limit(kind, arm, torch.get_num_threads()) > _AGAIN * record.limit
+        # A single loss may be a mishap of the machine.
+        return min(record.losses) <= HOPELESS * level * max(2 / len(record.losses), 1.0)
+
     def _predicted(self, kind: Kind, arm: int) -> float:
-        """Seconds a system: what was measured, here or for like systems; a low guess where nothing was."""
-        known = kind.records[arm].level
-        if known is None and not memories(kind.arms[arm]):
-            known = self.experience.elsewhere(kind, arm)
+        """Seconds a system: what was measured for like systems; a low guess where nothing was."""
+        known = None if memories(kind.arms[arm]) else self.experience.elsewhere(kind, arm)
         return least_seconds(kind.arms[arm], self.operator, self._product(kind)) if known is None else known
 
     def _product(self, kind: Kind) -> float:

@@ -71,7 +71,8 @@ class Record:
         losses: the last of them, warm ones.
         predicted: seconds a system, where that kept it from being tried.
         refused: why the method did not take the matrix.
-        setup, step: seconds of setting up, and of an iteration, for the systems of a trial.
+        setup, step: seconds of setting up, and of an iteration, divided by the systems of a trial.
+        limit: iterations after which its last trial was cut off; 0 where it was not.
     """
 
     arm: str
@@ -85,6 +86,7 @@ class Record:
     refused: str = ""
     setup: float | None = None
     step: float | None = None
+    limit: int = 0
 
     @property
     def level(self) -> float | None:
@@ -140,7 +142,7 @@ class Kind:
     @property
     def undecided(self) -> list[int]:
         """Arms whose pulls do not decide yet."""
-        return [i for i, record in enumerate(self.records) if record.told <= PULLS]
+        return [i for i in self.left if self.records[i].told <= PULLS]
 
     @property
     def decided(self) -> bool:
@@ -166,6 +168,7 @@ class Kind:
             record.pulls += 1
             record.seconds += pull.loss * pull.systems
             record.cut += how == "cut"
+            record.limit = max(pull.limit, 1) if how == "cut" else 0
             if how in ("measured", "cut"):
                 record.predicted = None
                 record.losses = [*record.losses[1 - _REMEMBERED :], pull.loss]
@@ -175,7 +178,10 @@ class Kind:
         if how != "cold":
             record.told += 1
         if how != "cold" and not self.decided:
-            self.bandit.learn(pull.arm, heard, censored=how in ("cut", "predicted", "refused"))
+            if how in ("predicted", "refused") and isinstance(self.bandit, SuccessiveElimination):
+                self.bandit.drop(pull.arm)
+            else:
+                self.bandit.learn(pull.arm, heard, censored=how != "measured" and how != "first")
         self._watch()
 
     def _watch(self) -> None:

@@ -52,9 +52,9 @@ def verdict(kind: Kind, number: int) -> str:
     if record.predicted is not None and record.level is None:
         return f"not tried: predicted to take over {HOPELESS:g} times longer"
     if record.level is None or level is None:
-        return "not yet tried"
+        return "not yet tried" if number in kind.left else "not worth a try"
     ratio = record.level / level
-    if record.told <= PULLS and not record.cut:
+    if number in kind.left and record.told <= PULLS:
         return "on trial"
     stopped = "at least " if record.cut else ""
     if ratio > 1:
