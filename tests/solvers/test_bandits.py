@@ -365,6 +365,27 @@ def test_right_hand_sides_of_zero_and_solved_guesses_teach_nothing():
     assert bandit.draws == 0
 
 
+def test_systems_that_fail_are_reported_and_learnt_from():
+    bandit = TsallisINF(20)
+    solution = solve(heat(9, [0.1, 0.2]), np.ones(81), TunedSSOR(bandit, max_iterations=2), throw=False)
+    assert not bool(solution.converged.any())
+    assert solution.iterations.tolist() == [2, 2]
+    assert bandit.draws == 2
+
+
+def test_singular_matrices_and_complex_right_hand_sides():
+    """Oracles: the pseudo-inverse; dense elimination."""
+    path = np.diag([1.0] + 28 * [2.0] + [1.0]) - np.eye(30, k=1) - np.eye(30, k=-1)
+    b = np.linspace(-1, 1, 30)
+    found = solve(scipy.sparse.csr_array(path), b, TunedSSOR(), rtol=1e-11)
+    np.testing.assert_allclose(found.x, np.linalg.pinv(path) @ b, atol=1e-8)
+    assert "constants" in found.nullspace
+    both = b + 1j * b**2
+    held = path + 0.1 * np.eye(30)
+    x = solve(scipy.sparse.csr_array(held), both, TunedSSOR(), rtol=1e-11).x
+    np.testing.assert_allclose(x, np.linalg.solve(held, both), atol=1e-8)
+
+
 def test_gradients_pass():
     """Oracle: the derivative of sum(A^-1 b), by dense elimination."""
     A = heat(5, [0.3])[0]
