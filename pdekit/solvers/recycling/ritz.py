@@ -1,5 +1,7 @@
 """Vectors that conjugate gradients find hard: approximate eigenvectors of M^-1 A for its smallest eigenvalues."""
 
+import numpy as np
+import scipy.linalg
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
@@ -36,17 +38,17 @@ class Window:
             systems", SIAM J. Sci. Comput. 32, 2010.
         """
         steps = min(self.steps, len(self.vectors))
-        slope, curvature = self.scalars[:steps].cpu().T
+        slope, curvature = self.scalars[:steps].cpu().numpy().T
         inverse = curvature / slope
         grown = slope[1:] / slope[:-1]
-        diagonal = inverse.clone()
+        diagonal = inverse.copy()
         diagonal[1:] += grown * inverse[:-1]
-        beside = -grown.sqrt() * inverse[:-1]
-        tridiagonal = torch.diag(diagonal) + torch.diag(beside, 1) + torch.diag(beside, -1)
-        if not bool(torch.isfinite(tridiagonal).all()):
+        beside = -np.sqrt(grown) * inverse[:-1]
+        if not (np.isfinite(diagonal).all() and np.isfinite(beside).all()):
             return self.vectors[:0]
-        turn = torch.linalg.eigh(tridiagonal).eigenvectors[:, :size]
-        return turn.T.to(self.vectors) @ self.vectors[:steps]
+        smallest = (0, min(size, steps) - 1)
+        turn = scipy.linalg.eigh_tridiagonal(diagonal, beside, select="i", select_range=smallest)[1]
+        return torch.from_numpy(turn.T).to(self.vectors) @ self.vectors[:steps]
 
 
 def orthogonal_to(
