@@ -17,6 +17,7 @@ from pdekit.solvers import (
     Auto,
     BlockJacobi,
     Chebyshev,
+    DeflatedCG,
     Direct,
     FlexibleCG,
     Jacobi,
@@ -53,7 +54,7 @@ def test_arguments_of_the_wrong_kind_are_named(make, said):
     "method",
     [
         *(CG(p) for p in (AMG(), IC0(), IC0(ordering="cuthill-mckee"), ICT(), SSOR(), Chebyshev(), BlockJacobi(2))),
-        *(CG(Jacobi()), GMRES(ILU0()), SOR(), Direct(), Auto()),
+        *(CG(Jacobi()), DeflatedCG(), GMRES(ILU0()), SOR(), Direct(), Auto()),
     ],
     ids=str,
 )

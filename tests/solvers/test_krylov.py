@@ -16,6 +16,7 @@ from pdekit.solvers import (
     GMRES,
     MINRES,
     BiCGStab,
+    DeflatedCG,
     DenseMatrix,
     FlexibleCG,
     Jacobi,
@@ -29,16 +30,33 @@ from pdekit.solvers import (
 from pdekit.solvers.krylov.arnoldi import Arnoldi, orthogonalise
 from pdekit.solvers.krylov.bicgstab import stabilised_bi_conjugate_gradients
 from pdekit.solvers.krylov.cg import conjugate_gradients
-from pdekit.solvers.krylov.directions import OrthogonalDirections, ShortRecurrence
+from pdekit.solvers.krylov.directions import DeflatedDirections, OrthogonalDirections, ShortRecurrence
 from pdekit.solvers.krylov.gmres import generalised_minimal_residuals
 from pdekit.solvers.krylov.minres import minimal_residuals
 from pdekit.testing import check_device
 
 FITTING = {
-    "definite": [CG(), FlexibleCG(), FlexibleCG(memory=4), MINRES(), MINRES(Jacobi()), GMRES(), BiCGStab(Jacobi())],
+    "definite": [
+        CG(),
+        FlexibleCG(),
+        FlexibleCG(memory=4),
+        MINRES(),
+        MINRES(Jacobi()),
+        GMRES(),
+        BiCGStab(Jacobi()),
+        DeflatedCG(Jacobi(), 5),
+    ],
     "symmetric": [MINRES(), GMRES(), GMRES(restart=25), BiCGStab()],
     "general": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(), BiCGStab(Jacobi())],
-    "hermitian definite": [CG(), FlexibleCG(), MINRES(), MINRES(Jacobi()), GMRES(Jacobi()), BiCGStab()],
+    "hermitian definite": [
+        CG(),
+        FlexibleCG(),
+        MINRES(),
+        MINRES(Jacobi()),
+        GMRES(Jacobi()),
+        BiCGStab(),
+        DeflatedCG(Jacobi(), 5),
+    ],
     "hermitian": [MINRES(), GMRES()],
     "complex symmetric": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(Jacobi())],
     "complex": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(Jacobi())],
@@ -69,7 +87,7 @@ def test_a_batch_gives_what_its_systems_give_alone(kind, method):
         assert torch.allclose(together.x[row], alone.x, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=7), BiCGStab(), FlexibleCG()])
+@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=7), BiCGStab(), FlexibleCG(), DeflatedCG()])
 def test_systems_that_have_stopped_are_frozen(method):
     A, b = laplacian(12), np.random.default_rng(0).standard_normal((2, 144))
     good = solve(A, b, method, rtol=1e-10)
@@ -244,7 +262,7 @@ def test_minres_names_a_preconditioner_that_is_not_definite():
     assert np.isfinite(failed.x).all()
 
 
-@pytest.mark.parametrize("method", [CG(), FlexibleCG()])
+@pytest.mark.parametrize("method", [CG(), FlexibleCG(), DeflatedCG(Jacobi())])
 def test_indefinite_matrices_are_named(method):
     A = helmholtz(12, 1.5)
     with pytest.raises(NotConverged, match="negative curvature"):
@@ -294,7 +312,7 @@ def test_overflow_is_named(method):
     assert np.isfinite(failed.x).all()
 
 
-@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=60), BiCGStab(), FlexibleCG()])
+@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=60), BiCGStab(), FlexibleCG(), DeflatedCG()])
 def test_an_unreachable_tolerance_is_named(method):
     A = laplacian(8)
     with pytest.raises(NotConverged, match="below what float64 can attain") as caught:
@@ -360,13 +378,18 @@ def _steps(device):
         return torch.rand(*shape, dtype=torch.float64, device=device)
 
     grid = Stencil([random(2, 17, 16), random(2, 16, 17)], random(2, 16, 16), grounded=True)
-    rules = (ShortRecurrence, partial(OrthogonalDirections, 2))
+    W, inverse = random(3, 256), random(2, 3, 3)
+    rules = (
+        ShortRecurrence,
+        partial(OrthogonalDirections, 2),
+        partial(DeflatedDirections, W, random(2, 3, 256), inverse),
+    )
     for rule in rules:
         P = Jacobi().setup(grid)
         conjugate_gradients(grid, P, random(2, 256), None, wanted, 5, check_every=None, directions=rule)
 
 
-@pytest.mark.parametrize("method", [CG, FlexibleCG, MINRES, GMRES, BiCGStab])
+@pytest.mark.parametrize("method", [CG, FlexibleCG, DeflatedCG, MINRES, GMRES, BiCGStab])
 def test_what_is_no_preconditioner_and_no_limit_is_refused(method):
     name = method.__name__
     with pytest.raises(InputError, match=rf"{name} has preconditioner='AMG'; expected None or an object"):
@@ -380,7 +403,11 @@ def test_what_is_no_preconditioner_and_no_limit_is_refused(method):
 
 def test_limits_far_above_the_need_cost_no_memory():
     A, b = laplacian(6), np.ones(36)
-    for method in (CG(max_iterations=10**12), GMRES(restart=10**12, max_iterations=10**12)):
+    for method in (
+        CG(max_iterations=10**12),
+        DeflatedCG(max_iterations=10**12),
+        GMRES(restart=10**12, max_iterations=10**12),
+    ):
         solution = solve(A, b, method)
         assert len(solution.history) <= 37
         assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * 6
@@ -389,7 +416,9 @@ def test_limits_far_above_the_need_cost_no_memory():
     assert torch.isfinite(short.history[:, 1]).all()
 
 
-@pytest.mark.parametrize("method", [MINRES(), MINRES(Jacobi()), GMRES(), BiCGStab(), FlexibleCG(), CG()], ids=str)
+@pytest.mark.parametrize(
+    "method", [MINRES(), MINRES(Jacobi()), GMRES(), BiCGStab(), FlexibleCG(), CG(), DeflatedCG(Jacobi())], ids=str
+)
 @pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
 @pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])
 def test_matrices_whose_squares_vanish_or_overflow(method, size, form):

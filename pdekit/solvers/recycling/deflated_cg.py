@@ -1,7 +1,7 @@
 """Conjugate gradients that leave out what earlier systems found hard."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import check_preconditioner
+from pdekit.solvers.krylov.base import check_preconditioner, unit_of
 from pdekit.solvers.krylov.cg import CG, check_hermitian, default_preconditioner
 from pdekit.solvers.krylov.sparse_cg import fits, is_hierarchy
 from pdekit.solvers.method import Method, Outcome, Prepared
@@ -28,7 +28,10 @@ from pdekit.solvers.solution import Reason
 __all__ = ["DeflatedCG"]
 
 _WINDOW = 5
-"""Steps of a run that are looked at for each vector of the space."""
+"""Steps of a run that are looked at for each vector of the space; of very large systems down to 2."""
+
+_ROOM = 2**25
+"""Numbers that a window should not exceed."""
 
 _TOGETHER = 32
 """Systems that are solved before the policy is asked again; the number of threads must not matter."""
@@ -103,19 +106,21 @@ class _Prepared(Prepared):
 
     def __init__(self, operator: LinearOperator, method: DeflatedCG):
         super().__init__(operator)
-        self.method = method
+        self.method, self.unit = method, unit_of(operator)
+        self.scaled = operator if self.unit == 1 else operator.with_values([v / self.unit for v in operator.values])
         self.space = RecycleSpace(method.vectors) if method.space is None else method.space
         self.recipe = method.preconditioner or default_preconditioner(operator)
         self.factors: LinearOperator | None = None
-        self.compiled = isinstance(operator, CSR) and fits(operator, None)
+        self.compiled = fits(self.scaled, None)
         if self.compiled:
-            self.factors = None if self.recipe is None else self.recipe.setup(operator)
-            self.compiled = fits(operator, self.factors) and not is_hierarchy(self.factors)
+            self.factors = None if self.recipe is None else self.recipe.setup(self.scaled)
+            self.compiled = fits(self.scaled, self.factors) and not is_hierarchy(self.factors)
 
     def run(
         self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
     ) -> Outcome:
-        A, limit = self.operator, self.method.max_iterations
+        A, limit = self.scaled, self.method.max_iterations
+        x0 = None if x0 is None else x0 * self.unit
         if self.compiled and isinstance(A, CSR):
             runs = CompiledRuns(A, self.factors, b, x0, rtol, atol, limit)
         else:
@@ -126,7 +131,7 @@ class _Prepared(Prepared):
         basis, harvested, seconds, place = self._basis(b), 0, 0.0, 0
         while place < runs.count:
             if self.method.update.updates(self.space.record):
-                window = runs.window(_WINDOW * self.space.vectors)
+                window = runs.window(_steps(self.space.vectors, runs.n))
                 runs.solve([place], basis, window)
                 if window.steps:
                     began = time.perf_counter()
@@ -144,7 +149,8 @@ class _Prepared(Prepared):
                 if self.method.update.updates(self.space.record):
                     break
             place = together.stop
-        return runs.outcome(self._name(len(basis), harvested, runs.count), seconds)
+        found = runs.outcome(self._name(len(basis), harvested, runs.count), seconds)
+        return found if self.unit == 1 else replace(found, x=found.x / self.unit)
 
     def _basis(self, b: Tensor) -> Tensor:
         """The space as independent vectors that no matrix of the batch maps to 0."""
@@ -179,3 +185,8 @@ class _Prepared(Prepared):
 
     def fallback(self) -> Prepared | None:
         return CG(self.method.preconditioner, self.method.max_iterations).prepare(self.operator)
+
+
+def _steps(vectors: int, n: int) -> int:
+    """Steps of a run that are looked at."""
+    return max(2 * vectors, min(_WINDOW * vectors, _ROOM // max(n, 1)))

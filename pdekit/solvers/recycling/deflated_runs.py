@@ -10,7 +10,6 @@ from jaxtyping import Inexact
 from torch import Tensor
 from torch.nn.functional import pad
 
-from pdekit.solvers.krylov.base import unit_of
 from pdekit.solvers.krylov.cg import conjugate_gradients
 from pdekit.solvers.krylov.directions import DeflatedDirections, Directions, ShortRecurrence
 from pdekit.solvers.krylov.sparse_cg import REASONS, kernel_preconditioner
@@ -111,7 +110,8 @@ class CompiledRuns(Runs):
         atol: float,
         max_iterations: int,
     ):
-        super().__init__(A, b, x0, rtol, atol, max_iterations)
+        # Room is kept for the history of every step; beyond this many nothing is gained any more.
+        super().__init__(A, b, x0, rtol, atol, min(max_iterations, max(_LONGEST, 10 * A.shape[0])))
         self.preconditioner = preconditioner
         self.indptr, self.indices = A.pattern.arrays
         self.entries = A.entries.detach().reshape(-1, A.pattern.nnz).contiguous().numpy()
@@ -169,11 +169,8 @@ class TensorRuns(Runs):
 
     def solve(self, systems: Sequence[int], space: Inexact[Tensor, "size n"], window: Window | None = None) -> None:
         A, places = self._matrices(systems), list(systems)
-        unit = unit_of(A)
-        if unit != 1:
-            A = A.with_values([values / unit for values in A.values])
         preconditioner = None if self.recipe is None else self.recipe.setup(A)
-        b, x = self.b[places], self.x[places] * unit
+        b, x = self.b[places], self.x[places]
         residual = b - A.matvec(x)
         first = torch.linalg.vector_norm(residual, dim=-1)
         wanted = (self.rtol * torch.linalg.vector_norm(b, dim=-1)).clamp(min=self.atol)
@@ -192,7 +189,7 @@ class TensorRuns(Runs):
             check_every=1 if b.device.type == "cpu" else 8, directions=lambda: rule,
         )  # fmt: skip
         assert found.history is not None
-        self.x[places] = found.x / unit
+        self.x[places] = found.x
         residual = torch.linalg.vector_norm(b - A.matvec(found.x), dim=-1).tolist()
         iterations, codes, definite = found.iterations.tolist(), found.reason.tolist(), definite.tolist()
         history = torch.cat([first.unsqueeze(0), found.history[1:]]).cpu()
@@ -248,6 +245,9 @@ _BY_CODE = {reason.code: reason for reason in Reason}
 
 _DEPENDENT = 1e-13
 """Part of the largest energy below which that of a combination of vectors is rounding."""
+
+_LONGEST = 100_000
+"""Steps that the kernel may take where neither that many nor ten times the unknowns are asked for."""
 
 _LARGE = 10_000
 """Stored entries to be passed below which starting threads does not pay."""
