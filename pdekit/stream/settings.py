@@ -65,23 +65,19 @@ def check_uses(policy: Policy, limiter: Limiter) -> None:
 def check_memories(what: str, method: Any, workers: int = 1, *, ordered: bool) -> tuple[Memory, ...]:
     """The memories of a method; refuse them where samples must not depend on the past, or workers would share them."""
     found = memories(method)
+    carried = f"{type(method).__name__} carries a memory ({', '.join(sorted({type(m).__name__ for m in found}))})"
     if found and ordered:
         raise InputError(
-            f"The method {method} carries {_named(found)} from ticket to ticket, so that samples would depend on what "
-            f"was solved before; {what} gives the same samples whatever was. Expected a method without a memory of its "
-            "own: it then keeps what it finds for the rest of its ticket."
+            f"{carried} from ticket to ticket, so that samples would depend on what was solved before; {what} gives the "
+            "same samples whatever was. Expected a method without a memory of its own: it then keeps what it finds for "
+            "the rest of its ticket."
         )
     if found and workers > 1:
         raise InputError(
-            f"The method {method} carries {_named(found)} from ticket to ticket, which serves one worker at a time; "
-            f"{what} has {workers}. Expected workers=1."
+            f"{carried} from ticket to ticket, which serves one worker at a time; {what} has {workers}. Expected "
+            "workers=1."
         )
     return found
-
-
-def _named(found: tuple[Memory, ...]) -> str:
-    names = sorted({type(memory).__name__ for memory in found})
-    return f"a memory ({', '.join(names)})"
 
 
 def describe(method: Any) -> str:

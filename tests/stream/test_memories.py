@@ -10,7 +10,24 @@ from stream.test_stream import SMALL
 from stream.toys import Toy
 
 from pdekit.core import InputError
-from pdekit.solvers import Memory
+from pdekit.domain import Disk
+from pdekit.families import Darcy
+from pdekit.fields import GaussianField, LogNormal
+from pdekit.solvers import (
+    AMG,
+    CG,
+    GCRODR,
+    Auto,
+    DeflatedCG,
+    Direct,
+    KeptFactor,
+    KeptTransfers,
+    Memory,
+    RecycleSpace,
+    ReducedBasis,
+    ReducedGuess,
+    memories,
+)
 from pdekit.stream import Stream, generate
 from pdekit.train import StreamData
 
@@ -113,3 +130,35 @@ def test_several_workers_cannot_share_a_memory():
 def test_without_a_memory_nothing_is_refused_or_saved():
     with Stream(Toy(), **SMALL, method=Remembering(), schedule="lockstep", workers=3) as stream:
         assert stream.state_dict()["memories"] == []
+
+
+FAMILY = Darcy(Disk(refinements=3), LogNormal(GaussianField(alpha=2, tau=3)))
+METHODS = {
+    "kept transfers": lambda: CG(AMG(kept=KeptTransfers())),
+    "kept factor": lambda: Direct(kept=KeptFactor()),
+    "deflation space": lambda: DeflatedCG(vectors=4, space=RecycleSpace(4)),
+    "recycled space": lambda: GCRODR(vectors=4, space=RecycleSpace(4)),
+    "reduced basis": lambda: ReducedGuess(CG(), basis=ReducedBasis(size=8)),
+    "experience": lambda: Auto(learn=True),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_method_has_learnt_is_saved_with_the_stream_and_given_back(name, tmp_path):
+    """Oracle: the memory itself, and certificates that a resumed stream meets as well."""
+    settings = {**SMALL, "watermark": 8, "capacity": 32, "rtol": 1e-7, "reuse": 1}
+    first, second = METHODS[name](), METHODS[name]()
+    with Stream(FAMILY, **settings, method=first) as stream:
+        for _ in range(4):
+            stream.next_batch()
+        torch.save(stream.state_dict(), tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    with Stream(FAMILY, **settings, method=second) as stream:
+        stream.load_state_dict(state)
+        saved, given = state["memories"], [memory.state_dict() for memory in memories(second)]
+        assert len(saved) == len(given) >= 1
+        assert repr(saved) == repr(given)
+        for _ in range(4):
+            assert bool(stream.next_batch().samples.certificate.accepted.all())
+    with pytest.raises(InputError, match="from ticket to ticket"):
+        Stream(FAMILY, **settings, method=first, schedule="lockstep")
