@@ -69,8 +69,8 @@ def check_memories(what: str, method: Any, workers: int = 1, *, ordered: bool) -
     if found and ordered:
         raise InputError(
             f"{carried} from ticket to ticket, so that samples would depend on what was solved before; {what} gives "
-            "the same samples whatever was. Expected a method without a memory of its own: it then keeps what it finds for "
-            "the rest of its ticket."
+            "the same samples whatever was. Expected a method without a memory of its own: it then keeps what it finds "
+            "for the rest of its ticket."
         )
     if found and workers > 1:
         raise InputError(
