@@ -245,7 +245,13 @@ def test_the_bound_of_the_norm():
 def test_matrices_of_another_pattern_are_refused():
     found = MatrixInterpolation(thermal_block(parameters(6, 0), cells=6)[0])
     other, _ = thermal_block(parameters(1, 0), cells=8)
-    with pytest.raises(InputError, match=r"another pattern than the training matrices \(25 rows"):
+    with pytest.raises(InputError, match=r"patterns do not fit together: matrices of order 49 and 25"):
         found.pick(other)
+    full = scipy.sparse.csr_array(np.ones((25, 25)))
+    with pytest.raises(InputError, match=r"the entry \(0, 2\) is stored in one matrix only"):
+        found.pick(full)
     same = CSR(found.pattern.indptr.clone(), found.pattern.indices.clone(), found.terms.entries)
-    assert found.pick(same).shape == (4, 4)
+    assert torch.equal(found.pick(same), found.terms.entries[:, found.entries])
+    places = found.places[:2].numpy()  # entries that are not stored are 0
+    few = scipy.sparse.csr_array(([2.0, 3.0], (places[:, 0], places[:, 1])), shape=(25, 25))
+    assert found.pick(few).tolist() == [2.0, 3.0, 0.0, 0.0]

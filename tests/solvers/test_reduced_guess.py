@@ -30,7 +30,9 @@ from pdekit.solvers import (
     pod,
     solve,
 )
+from pdekit.solvers.recycling.deflated_cg import DeflatedCG
 from pdekit.solvers.recycling.gcrodr import GCRODR
+from pdekit.solvers.recycling.policies import Never
 from pdekit.solvers.reduced.reduced_guess import reduced_guess
 from pdekit.testing import check_device
 
@@ -270,6 +272,9 @@ def test_it_serves_as_a_space_to_deflate_with():
     plain = solve(A[39], b, GMRES(restart=30))
     assert int(solve(A[39], b, GCRODR(restart=30, space=space)).iterations) < 0.5 * int(plain.iterations)
     assert ReducedBasis().as_recycle_space().basis is None
+    fixed = DeflatedCG(IC0(), update=Never(), space=basis.as_recycle_space())
+    deflated, plain = solve(A[32:], b, fixed), solve(A[32:], b, CG(IC0()))
+    assert deflated.iterations.sum() < 0.35 * plain.iterations.sum()
 
 
 def test_what_they_refuse():

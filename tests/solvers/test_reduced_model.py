@@ -9,7 +9,7 @@ from solvers.parametrised import bump, parameters, thermal_block, waves
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdekit.core import InputError
-from pdekit.solvers import CG, CSR, Direct, MatrixInterpolation, ReducedModel, pod, solve
+from pdekit.solvers import CG, CSR, DenseMatrix, Direct, MatrixInterpolation, ReducedModel, pod, solve
 
 
 def solutions(A: CSR, b: torch.Tensor) -> torch.Tensor:
@@ -263,6 +263,18 @@ def test_many_right_hand_sides_of_one_matrix():
     assert torch.allclose(solution.x[1], -2 * solution.x[0])
 
 
+def test_numpy_and_scipy_are_taken():
+    model = model_of_the_block(12)
+    A, b = thermal_block(parameters(2, 5))
+    found = model.reduced(A)
+    by_entries = model.reduced(model.matrices.pick(A).numpy(), b.numpy()[model.sources.points.numpy()])
+    assert torch.allclose(by_entries.x, found.x, rtol=1e-12)
+    one = model.reduced(A.to_scipy((1,)), b.numpy())
+    assert one.certified
+    assert torch.allclose(one.x, found.x[1], rtol=1e-12)
+    assert isinstance(model.solve(A.to_scipy((1,)), b.numpy(), rtol=1e-1).x, np.ndarray)
+
+
 def test_what_models_refuse():
     A, b = thermal_block(parameters(6, 0), cells=6)
     matrices = MatrixInterpolation(A)
@@ -273,10 +285,12 @@ def test_what_models_refuse():
         (lambda: ReducedModel(matrices, b[1:], basis), rf"rhs has shape \(24,\); expected \({n},\) or \(count, {n}\)"),
         (lambda: ReducedModel(matrices, b, basis[0]), rf"basis has shape \({n},\); expected \(size, {n}\)"),
         (lambda: ReducedModel(matrices, b, basis * np.nan), r"basis\[0, 0\] is nan"),
+        (lambda: model.solve(DenseMatrix(torch.eye(n)), b), "dense matrix of order 25; expected sparse matrices on"),
+        (lambda: model.reduced(A, torch.ones(3)), r"b has shape \(3,\); expected \(\*batch, 25\)"),
         (lambda: ReducedModel(matrices, 0 * b, basis), "rhs is 0 everywhere"),
         (lambda: model.reduced(torch.ones(3).double()), r"values has shape \(3,\); expected \(\*batch, 4\)"),
         (lambda: model.reduced(torch.ones(4).double(), smallest=0.0), "smallest is 0.0"),
-        (lambda: model.solve(thermal_block(parameters(1, 0), 8)[0], torch.ones(49)), "another pattern"),
+        (lambda: model.solve(thermal_block(parameters(1, 0), 8)[0], torch.ones(49)), "patterns do not fit together"),
     ):
         with pytest.raises(InputError, match=said):
             given()

@@ -8,7 +8,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.solvers.method import Method, Outcome, Prepared
-from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.reduced.systems import matrices_of
 from pdekit.solvers.solution import Reason
 
@@ -27,16 +27,16 @@ class Certified(Prepared):
         method: set up only for those systems that need it.
     """
 
-    def __init__(self, model: "ReducedModel", operator: CSR, method: Method):
+    def __init__(self, model: "ReducedModel", operator: LinearOperator, method: Method):
         super().__init__(operator)
-        self.model, self.method, self.matrices = model, method, operator
+        self.model, self.method = model, method
         self.picked = model.matrices.pick(operator)
 
     def run(
         self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
     ) -> Outcome:
         x = self.model.lifted(self.picked, b) if x0 is None else x0
-        before, residual = (torch.linalg.vector_norm(r, dim=-1) for r in (b, b - self.matrices.matvec(x)))
+        before, residual = (torch.linalg.vector_norm(r, dim=-1) for r in (b, b - self.operator.matvec(x)))
         x = torch.where(torch.isfinite(residual).unsqueeze(-1), x, 0.0)  # the model may be singular
         history = torch.stack([before, residual])
         missed = ~(residual <= (rtol * before).clamp(min=atol))
@@ -47,7 +47,7 @@ class Certified(Prepared):
             return Outcome(x, iterations, reason, history, residual, name)
         began = time.perf_counter()
         systems = torch.nonzero(missed.reshape(-1))[:, 0]
-        prepared = self.method.prepare(matrices_of(self.matrices, tuple(before.shape), systems))
+        prepared = self.method.prepare(matrices_of(self.operator, tuple(before.shape), systems))
         seconds = time.perf_counter() - began
         right, start = (v.reshape(-1, v.shape[-1])[systems] for v in (b, x))
         found = prepared.run(right, start, rtol, atol)

@@ -18,7 +18,7 @@ from pdekit.solvers.solution import Reason
 
 __all__ = ["ReducedGuess", "reduced_guess"]
 
-_MOST = 2**20
+_MOST = 2**19
 """Numbers in the images of the basis that are made at a time: about what a cache holds."""
 
 
@@ -61,7 +61,7 @@ class ReducedGuess(Method):
             raise InputError(f"ReducedGuess has basis={self.basis!r}; expected a ReducedBasis() or None.")
 
     def prepare(self, A: LinearOperator) -> Prepared:
-        return _Guessing(A, self.method, self.basis or ReducedBasis())
+        return _Guessing(A, self.method, ReducedBasis() if self.basis is None else self.basis)
 
 
 class _Guessing(Prepared):

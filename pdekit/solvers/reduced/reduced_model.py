@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
@@ -11,8 +12,7 @@ from pdekit.core.checks import as_numbers, check_finite, check_positive
 from pdekit.core.errors import InputError
 from pdekit.solvers.auto import Auto
 from pdekit.solvers.method import Method
-from pdekit.solvers.operators.convert import VectorLike, precise
-from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, as_vector, precise
 from pdekit.solvers.reduced.certified import Certified
 from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation
 from pdekit.solvers.reduced.matrix_interpolation import MatrixInterpolation, norm_bound
@@ -96,7 +96,7 @@ class ReducedModel:
 
     Example:
         >>> import scipy.sparse
-        >>> from pdekit.solvers import pod
+        >>> from pdekit.solvers import CSR, pod
         >>> line = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(50, 50))
         >>> one, b = CSR.from_scipy(line), torch.ones(50, dtype=torch.float64)
         >>> shift = CSR.from_scipy(scipy.sparse.eye_array(50))
@@ -153,8 +153,8 @@ class ReducedModel:
 
     def reduced(
         self,
-        A: CSR | Inexact[Tensor, "*batch d"],
-        b: Inexact[Tensor, "*more m"] | None = None,
+        A: MatrixLike,
+        b: VectorLike | None = None,
         *,
         smallest: float | Float[Tensor, "*batch"] | None = None,
     ) -> ReducedSolution:
@@ -171,35 +171,37 @@ class ReducedModel:
             InputError: shapes or patterns that do not fit, no right-hand side where the family has several, or a bound
                 that is not positive.
         """
-        full = isinstance(A, CSR)
-        values = self.matrices.pick(A) if full else A
-        at_points = b[..., self.sources.points] if full and b is not None else b
-        if b is None:
-            if len(self.sources) > 1:
-                raise InputError(f"b is None, but the family has {len(self.sources)} right-hand sides; expected b.")
-            at_points = self.shared
-        y, residual, scale = self._minimised(values, at_points)
-        if full:
-            right = self.sources.terms[0] if b is None else b
-            norm = torch.linalg.vector_norm(right, dim=-1)
-            scale = torch.where(norm > 0, norm, 1.0)
-            residual = torch.linalg.vector_norm(right - A.matvec(y @ self.basis), dim=-1)
-            why = "recomputed from the full matrix"
-        elif self.affine:
-            why = "the family is stated to be affine"
+        if isinstance(A, Tensor | np.ndarray):
+            matrix, values = None, precise(as_numbers("A", A))
         else:
-            why = "not known to be affine, it adds what interpolation left over on the training set"
+            matrix = as_operator(A)
+            values = self.matrices.pick(matrix)
+        if b is None and len(self.sources) > 1:
+            raise InputError(f"b is None, but the family has {len(self.sources)} right-hand sides; expected b.")
+        if matrix is not None:
+            right = self.sources.terms[0] if b is None else as_vector("b", b, matrix)
+            y, _, _ = self._minimised(values, right[..., self.sources.points])
+            norm = torch.linalg.vector_norm(right, dim=-1)
+            residual = torch.linalg.vector_norm(right - matrix.matvec(y @ self.basis), dim=-1)
+            why = "recomputed from the full matrix"
+        else:
+            at_points = self.shared if b is None else precise(as_numbers("b", b))
+            y, residual, norm = self._minimised(values, at_points)
+            why = "the family is stated to be affine"
+            if not self.affine:
+                why = "not known to be affine, it adds what interpolation left over on the training set"
         residual = torch.where(torch.isfinite(residual), residual, torch.inf)
         error = None
         if smallest is not None:
             lower = torch.as_tensor(smallest, dtype=residual.dtype, device=residual.device)
             check_positive("smallest", lower)
             error = residual / lower
-        return ReducedSolution(y, residual / scale, full or self.affine, why, error, self.basis)
+        relative = residual / torch.where(norm > 0, norm, 1.0)
+        return ReducedSolution(y, relative, matrix is not None or self.affine, why, error, self.basis)
 
     def solve(
         self,
-        A: CSR,
+        A: MatrixLike,
         b: VectorLike,
         *,
         rtol: float = 1e-8,
@@ -224,7 +226,8 @@ class ReducedModel:
             InputError: as of :func:`pdekit.solve`, or matrices of another pattern.
             NotConverged: as of :func:`pdekit.solve`.
         """
-        return solve(A, b, Certified(self, A, method), rtol=rtol, atol=atol, throw=throw)
+        operator = as_operator(A)
+        return solve(operator, b, Certified(self, operator, method), rtol=rtol, atol=atol, throw=throw)
 
     @torch.no_grad()
     def lifted(self, values: Inexact[Tensor, "*#batch d"], b: Inexact[Tensor, "*batch n"]) -> Inexact[Tensor, "..."]:
@@ -248,8 +251,7 @@ class ReducedModel:
         terms = (beta.abs() @ self.matrix_sizes) * size + gamma.abs() @ self.source_sizes
         bound = torch.linalg.vector_norm(left, dim=-1) + self.rounding * terms
         bound = bound + self.matrices.error * size + self.source_error
-        norm = torch.linalg.vector_norm(right, dim=-1)
-        return y, bound, torch.where(norm > 0, norm, 1.0)
+        return y, bound, torch.linalg.vector_norm(right, dim=-1)
 
     def __len__(self) -> int:
         return len(self.basis)
