@@ -143,21 +143,33 @@ def test_another_pattern_or_device_or_recipe_is_coarsened_anew():
     assert "transfers kept" in solve(laplacian(20), np.ones(400), CG(recipe)).method
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_matrices_that_break_the_rule_of_reuse_are_coarsened_anew(kind):
+@pytest.mark.parametrize(("kind", "known", "other"), [("classical", 4.0, 0.2), ("aggregation", 0.2, 3.5)])
+def test_matrices_that_transfers_do_not_cover_are_coarsened_anew(kind, known, other):
     rng = np.random.default_rng(0)
-    mild = disk(5, np.exp(0.2 * rng.standard_normal((3, 4 * 4**5))))
-    wild = disk(5, np.exp(2.5 * rng.standard_normal((2, 4 * 4**5))))
+    noise = rng.standard_normal((2, 3, 4 * 4**5))
+    A, B = (disk(5, np.exp(size * some)) for size, some in zip((known, other), noise, strict=True))
     kept = KeptTransfers()
     method = CG(AMG(kind, kept=kept))
-    for A in (mild[0], wild[0]):
-        assert "transfers kept" not in solve(A, ones(A), method).method
+    for one in (A[0], B[0]):
+        assert "transfers kept" not in solve(one, ones(A), method).method
     kept.reset()
-    assert "transfers kept" not in solve(mild[0], ones(A), method).method
-    both = CSR(mild.pattern, None, torch.cat([mild.entries, wild.entries[:1]]))
-    assert "; 3 of 4 matrices take transfers kept" in solve(both, ones(both), method).method
-    both = CSR(mild.pattern, None, torch.cat([mild.entries[:1], wild.entries]))
-    assert "transfers kept" not in solve(both, ones(both), method).method
+    assert "transfers kept" not in solve(A[0], ones(A), method).method
+    both = CSR(A.pattern, None, torch.cat([A.entries[:1], A.entries[:1], B.entries[:1]]))
+    assert "; 2 of 3 matrices take transfers kept" in solve(both, ones(A), method).method
+    both = CSR(A.pattern, None, torch.cat([A.entries[:1], B.entries]))
+    assert "transfers kept" not in solve(both, ones(A), method).method
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rough_neighbours_keep_their_transfers(kind, coarsenings):
+    """Log-normal from cell to cell, of variance 4: the rule for batches, 3 in 100, would coarsen every one anew."""
+    rng = np.random.default_rng(0)
+    first, last = rng.standard_normal((2, 4 * 4**5))
+    A = disk(5, np.exp(2.0 * np.stack([np.cos(angle) * first + np.sin(angle) * last for angle in 0.1 * np.arange(5)])))
+    kept = one_by_one(A, CG(AMG(kind, kept=KeptTransfers())))
+    assert len(coarsenings) == 1
+    for ours, theirs in zip(kept, one_by_one(A, CG(AMG(kind))), strict=True):
+        assert int(ours.iterations) <= max(1.3 * int(theirs.iterations), int(theirs.iterations) + 1)
 
 
 def stretched(*ratios: float) -> CSR:

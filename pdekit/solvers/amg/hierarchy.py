@@ -25,9 +25,12 @@ from pdekit.solvers.recycling.kept import KeptTransfers, Structure
 
 __all__ = ["Hierarchy"]
 
-_POORLY_COVERED, _POORLY_AGGREGATED = 0.03, 0.01
-"""A matrix with a larger part of such unknowns gets a hierarchy of its own (docs/decisions/0010)."""
+_POOR = 0.03, 0.01
+"""A matrix with a larger part of poorly covered or aggregated unknowns gets a hierarchy of its own
+(docs/decisions/0010)."""
 
+_POOR_KEPT = 0.1, 0.05
+"""The same for transfers of earlier calls, whose speed is measured."""
 
 _KEPT = 4
 """Matrices in a batch up to which each may keep a hierarchy of its own."""
@@ -61,12 +64,14 @@ class Hierarchy(LinearOperator):
         """What matrices share, made of their representative."""
         self.foreign = np.ones(count, dtype=bool)
         """Which matrices do not share."""
+        self.patience = math.inf
+        """Iterations for each factor of e after which matrices are set up anew that share transfers kept."""
         if kept is not None and count:
             self._recall(kept)
         if reuse and count and self.shared is None:
             self.representative = self._representative()
             self.shared = self._coarsen(self.representative)
-            self.foreign = np.zeros(1, dtype=bool) if count == 1 else self._foreign(self.shared)
+            self.foreign = np.zeros(1, dtype=bool) if count == 1 else self._foreign(self.shared, _POOR)
             if kept is not None:
                 kept.keep(self._structure, self.representative, self.shared)
 
@@ -77,12 +82,8 @@ class Hierarchy(LinearOperator):
 
     def _recall(self, kept: KeptTransfers) -> None:
         transfers = kept.recall(self._structure)
-        if transfers is not None and 2 * (foreign := self._foreign(transfers)).sum() <= len(foreign):
-            self.shared, self.foreign = transfers, foreign
-
-    def patience(self) -> float:
-        """Iterations for each factor of e after which matrices are set up anew that share transfers kept."""
-        return math.inf if self._kept is None else self._kept.patience
+        if transfers is not None and 2 * (foreign := self._foreign(transfers, _POOR_KEPT)).sum() <= len(foreign):
+            self.shared, self.foreign, self.patience = transfers, foreign, kept.patience
 
     def took(self, steps: float, fell: float) -> bool:
         """Tell those who keep the transfers how fast they were.
@@ -113,7 +114,7 @@ class Hierarchy(LinearOperator):
         _, _, _, near, nodes = self._structure
         return build(self._indptr, self._indices, entries, self.settings, near, nodes)
 
-    def _foreign(self, shared: Transfers) -> np.ndarray:
+    def _foreign(self, shared: Transfers, most: tuple[float, float]) -> np.ndarray:
         """Whether each matrix breaks the rule of reuse, judged by its numbers and the shared patterns alone."""
         found, first = np.zeros(len(self._entries), dtype=bool), shared.first
         if first is None:
@@ -123,11 +124,11 @@ class Hierarchy(LinearOperator):
             if isinstance(first, Splitting):
                 role, entries = first.pattern.role, self._entries[i]
                 poor = poorly_covered(self._indptr, self._indices, first.coarse, role, entries)
-                found[i] = poor > _POORLY_COVERED * max(int((~first.coarse).sum()), 1)
+                found[i] = poor > most[0] * max(int((~first.coarse).sum()), 1)
             else:
                 theta, group = self.settings.strength, first.group
                 poor = poorly_aggregated(self._indptr, self._indices, self._diagonal, group, theta, self._entries[i])
-                found[i] = poor > _POORLY_AGGREGATED * len(group)
+                found[i] = poor > most[1] * len(group)
 
         for_each_sample(one, len(found), None)
         return found

@@ -155,7 +155,7 @@ class SparseCG(Prepared):
         if operator is None or not any(self._shares(index) for index in range(len(operator.foreign))):
             return np.inf
         if operator.recalled:
-            return operator.patience()
+            return operator.patience
         arrays, history = operator.kernel(None, {}), np.empty(self.max_iterations + 1)
         if arrays is None or not b.any():
             return np.inf

@@ -60,11 +60,11 @@ class KeptTransfers(Memory):
     matrices of every level, the smoothers and the coarse factor are computed anew for each matrix, which takes a
     fraction of the time that coarsening takes. A hierarchy with the numbers of another matrix is never used.
 
-    **When it is coarsened anew.** For a matrix of another pattern, near null space or other settings; where more than
-    half of the matrices of a batch break the rule of reuse of :class:`AMG` (poorly covered unknowns); after the
-    compiled :class:`CG` took more than 1.3 times as many iterations for each factor of e of the residual as when the
-    transfers were made, and one more; and after a solve that broke down. A system that takes twice as many is set up
-    anew at once.
+    **When it is coarsened anew.** For a matrix of another pattern, near null space or other settings. Where more than
+    half of the matrices of a batch do not fit, by the rule of reuse of :class:`AMG` with 10 and 5 in 100 unknowns in
+    place of 3 and 1. After the compiled :class:`CG` took more than 1.3 times as many iterations for each factor of e of
+    the residual as when the transfers were made, and one more; or broke down. A system that takes twice as many is set
+    up anew at once.
 
     Answers then depend, within the tolerance, on the matrices that came before.
 
