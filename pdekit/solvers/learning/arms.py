@@ -10,6 +10,7 @@ from pdekit.solvers.krylov.bicgstab import BiCGStab
 from pdekit.solvers.krylov.cg import CG
 from pdekit.solvers.krylov.gmres import GMRES
 from pdekit.solvers.krylov.minres import MINRES
+from pdekit.solvers.learning.prediction import factoring
 from pdekit.solvers.method import Method
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
@@ -26,6 +27,9 @@ from pdekit.solvers.reduced.reduced_basis import ReducedBasis
 from pdekit.solvers.reduced.reduced_guess import ReducedGuess
 
 __all__ = ["arms_for", "name_of"]
+
+_CHEAP = 500
+"""Products with the matrix up to which factoring one that stays the same is not even asked about."""
 
 RELAXED = IC0(shift="auto", relaxation=0.99, ordering="cuthill-mckee")
 """Modified incomplete Cholesky factors in an order that goes from neighbour to neighbour."""
@@ -50,10 +54,11 @@ def arms_for(A: LinearOperator, table: Sequence[Method], same: bool, further: Se
         others = _for_sparse(A)
     # With the factors kept, factoring again is no choice; where it is one, it cannot be stopped and comes late.
     direct = [] if same else [Direct()]
-    first = [Direct(KeptFactor())] if same and not isinstance(table[0], Spectral) else []
-    first += [arm for arm in table[:1] if arm != Direct() or direct]
+    kept = [Direct(KeptFactor())] if same and not isinstance(table[0], Spectral) else []
+    first = [arm for arm in table[:1] if arm != Direct() or direct]
     later = [arm for arm in (*others, *table[1:]) if arm != Direct()]
-    arms = {name_of(arm): arm for arm in (*first, *later, *direct, *further)}
+    listed = (*kept, *first, *later) if factoring(A) <= _CHEAP else (*first, *later, *kept)
+    arms = {name_of(arm): arm for arm in (*listed, *direct, *further)}
     return tuple(_keeping(arm) for arm in arms.values())
 
 

@@ -112,6 +112,8 @@ class Choosing(Prepared):
         change = experience.look(Glance.at(first), None if second is None else Glance.at(second))
         if change == 0 and not shape and before is not None and before.context.sharing == systems:
             # The same again: nothing else has to be looked at.
+            if before.context.same and before.arms:
+                return before
             again, table = replace(before.context, change=-math.inf), before.table
             return experience.kind(again, table, lambda: arms_for(A, table, True, self.further))
         # Only whether the coefficients of a stencil are constant is asked of all matrices, and answered by the first.
@@ -163,7 +165,10 @@ class Choosing(Prepared):
     def _predicted(self, kind: Kind, arm: int) -> float:
         """Seconds a system: what was measured for like systems; a low guess where nothing was."""
         known = None if memories(kind.arms[arm]) else self.experience.elsewhere(kind, arm)
-        return least_seconds(kind.arms[arm], self.operator, self._product(kind)) if known is None else known
+        if known is not None:
+            return known
+        # As many systems are to come as there were so far.
+        return least_seconds(kind.arms[arm], self.operator, self._product(kind), kind.systems)
 
     def _product(self, kind: Kind) -> float:
         """Seconds of a product with one matrix."""

@@ -9,11 +9,10 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.solvers.operators.base import LinearOperator
-from pdekit.solvers.operators.csr import CSR
 
 __all__ = ["Context", "Glance"]
 
-_PROBED = 4096
+_PROBED = 1024
 """Entries of a matrix that are compared with those of the one before."""
 
 
@@ -21,7 +20,7 @@ class Glance(NamedTuple):
     """A look at a matrix, cheap enough to be taken at every call.
 
     Args:
-        structure: type, order, stored entries, dtype and device; with stored entries, a sum that tells their places.
+        structure: type, order, stored entries, dtype and device.
         probe: some of its entries, evenly spread.
         total: the sum of all.
     """
@@ -32,11 +31,11 @@ class Glance(NamedTuple):
 
     @staticmethod
     def at(A: LinearOperator) -> "Glance":
-        """Of the first matrix of a batch."""
-        first = A.values[0].detach()[(0,) * len(A.batch_shape)].reshape(-1)
-        places = f", places {int(A.pattern.indices.sum())}" if isinstance(A, CSR) else ""
-        probe = first[:: max(1, first.numel() // _PROBED)].cpu().clone()
-        return Glance(f"{type(A).__name__}, {A.name}, {A.device}{places}", probe, first.sum().cpu())
+        """Of one matrix."""
+        first = A.values[0].detach().reshape(-1)
+        stored = first.numel()
+        structure = f"{type(A).__name__}, {A.shape[0]}, {stored}, {first.dtype}, {first.device.type}"
+        return Glance(structure, first[:: max(1, stored // _PROBED)].cpu().clone(), first.sum().cpu())
 
     def change(self, before: "Glance | None") -> float | None:
         """Relative change of the entries since another matrix; None where the two have other entries stored."""

@@ -119,20 +119,19 @@ class Kind:
         self.warm: set[int] = set()
         """Arms that have run in this process."""
         self._pending: list[list[dict[str, Any]]] | None = None
-
-    @property
-    def incumbent(self) -> int:
+        self.incumbent = 0
         """The arm to rely on: the best of those whose pulls decide, before there is one the expert's."""
+        self.left = tuple(range(len(self.records)))
+        """Arms that are still in the running."""
+
+    def _look(self) -> None:
+        """What the bandit has come to."""
         if isinstance(self.bandit, SuccessiveElimination):
-            return self.bandit.incumbent
+            self.incumbent, self.left = self.bandit.incumbent, self.bandit.left
+            return
         known = [i for i, record in enumerate(self.records) if len(record.losses) >= PULLS]
         usable = [i for i, record in enumerate(self.records) if not record.refused]
-        return min(known, key=lambda i: self.records[i].level or 0.0, default=(usable or [0])[0])
-
-    @property
-    def left(self) -> tuple[int, ...]:
-        """Arms that are still in the running."""
-        return self.bandit.left if isinstance(self.bandit, SuccessiveElimination) else tuple(range(len(self.arms)))
+        self.incumbent = min(known, key=lambda i: self.records[i].level or 0.0, default=(usable or [0])[0])
 
     @property
     def level(self) -> float | None:
@@ -160,42 +159,46 @@ class Kind:
 
     def tell(self, pull: Pull) -> None:
         """Learn what a pull has cost."""
-        record, how = self.records[pull.arm], pull.how
-        heard = pull.loss if how != "measured" or record.level is None else min(pull.loss, _MISHAP * record.level)
+        record, how, heard = self.records[pull.arm], pull.how, pull.loss
+        spent = pull.loss * pull.systems
+        self.seconds += spent
+        self.trial_seconds += spent if pull.arm != self.incumbent else 0.0
         if how == "predicted":
             record.predicted = pull.loss
         elif how != "refused":
             record.pulls += 1
-            record.seconds += pull.loss * pull.systems
+            record.seconds += spent
             record.cut += how == "cut"
             record.limit = max(pull.limit, 1) if how == "cut" else 0
-            if how in ("measured", "cut"):
-                record.predicted = None
-                record.losses = [*record.losses[1 - _REMEMBERED :], pull.loss]
-            best = pull.arm == self.incumbent
-            self.seconds += pull.loss * pull.systems
-            self.trial_seconds += 0.0 if best else pull.loss * pull.systems
+        if how in ("measured", "cut"):
+            record.predicted = None
+            if how == "measured" and record.losses and not self.decided:
+                heard = min(heard, _MISHAP * statistics.median(record.losses))
+            record.losses = [*record.losses[1 - _REMEMBERED :], pull.loss]
         if how != "cold":
             record.told += 1
-        if how != "cold" and not self.decided:
-            if how in ("predicted", "refused") and isinstance(self.bandit, SuccessiveElimination):
-                self.bandit.drop(pull.arm)
-            else:
-                self.bandit.learn(pull.arm, heard, censored=how != "measured" and how != "first")
+            if not self.decided:
+                self._teach(pull.arm, heard, how)
         self._watch()
+
+    def _teach(self, arm: int, loss: float, how: str) -> None:
+        if how in ("predicted", "refused") and isinstance(self.bandit, SuccessiveElimination):
+            self.bandit.drop(arm)
+        else:
+            self.bandit.learn(arm, loss, censored=how in ("cut", "predicted", "refused"))
+        self._look()
 
     def _watch(self) -> None:
         """Try the rivals again where the incumbent has become slower than it was when it was chosen."""
-        if self.undecided:
-            return
         record = self.records[self.incumbent]
         if self.settled is None:
-            self.settled = record.level
+            self.settled = None if self.undecided else record.level
             return
         recent = record.losses[-_RECENT:]
         drifted = len(recent) == _RECENT and min(recent) > _DRIFT * (self.settled or 0.0)
         if drifted and self.trial_seconds <= _SHARE * self.seconds:
             self.bandit.reset()
+            self._look()
             self.settled, self.reopened = None, self.reopened + 1
             for each in self.records:
                 each.told, each.losses, each.predicted = 0, [], None
@@ -223,6 +226,8 @@ class Kind:
         kind._pending = state["memories"]
         kind.systems, (kind.seconds, kind.trial_seconds) = state["systems"], state["seconds"]
         kind.settled, kind.reopened = state["settled"], state["reopened"]
+        kind.left = tuple(range(len(kind.records)))
+        kind._look()
         return kind
 
     def complete(self, arms: Sequence[Method]) -> None:

@@ -15,11 +15,14 @@ from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.amg import AMG
 from pdekit.solvers.reduced.reduced_guess import ReducedGuess
 
-__all__ = ["least_seconds", "limited", "product_seconds"]
+__all__ = ["factoring", "least_seconds", "limited", "product_seconds"]
 
 _FACTOR, _ENTRY = 0.04, 100.0
 """Products of two numbers that a factorisation takes at least, for each unknown times the square of the width, and for
 each stored entry. SuperLU needs 6 and 1.5 times the first on planes and in boxes."""
+
+_COARSENING = 150
+"""Products with the matrix that choosing the coarse unknowns takes at least."""
 
 _HIERARCHY, _ITERATION, _GUESS = 80, 30, 10
 """Products with the matrix that a solve takes at least: with an algebraic hierarchy, by other iterations, and with a
@@ -40,25 +43,25 @@ def product_seconds(A: LinearOperator) -> float:
     return min(once() for _ in range(4)) / count
 
 
-def least_seconds(method: Method, A: LinearOperator, product: float) -> float:
+def least_seconds(method: Method, A: LinearOperator, product: float, systems: int = 1) -> float:
     """A low guess at the seconds a system of the batch will take: what costs more than that by far is not worth a try.
 
     Args:
         method: to be judged.
         A: the matrices.
         product: what :func:`product_seconds` gave.
+        systems: which share what the method keeps.
     """
     threads = min(torch.get_num_threads(), max(math.prod(A.batch_shape), 1))
     if _holds(method, Spectral):
         return product
     if isinstance(method, Direct):
-        kept = method.kept is not None
-        return product if kept else product * _factoring(A)
+        return product * (factoring(A) if method.kept is None else 1 + factoring(A) / systems)
     each = _GUESS if _holds(method, ReducedGuess) else _HIERARCHY if _holds(method, AMG) else _ITERATION
-    return product * each / threads
+    return product * (each / threads + (_COARSENING / systems if _holds(method, AMG) else 0.0))
 
 
-def _factoring(A: LinearOperator) -> float:
+def factoring(A: LinearOperator) -> float:
     """Products with the matrix that factoring it takes at least."""
     n = A.shape[0]
     if isinstance(A, CSR):
