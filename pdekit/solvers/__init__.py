@@ -13,6 +13,7 @@ from pdekit.solvers.krylov.cg import CG
 from pdekit.solvers.krylov.flexible_cg import FlexibleCG
 from pdekit.solvers.krylov.gmres import GMRES
 from pdekit.solvers.krylov.minres import MINRES
+from pdekit.solvers.learning.experience import Experience
 from pdekit.solvers.memory import Memory, memories
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.newton import NewtonSolution, newton
@@ -73,6 +74,7 @@ __all__ = [
     "DenseMatrix",
     "Direct",
     "EmpiricalInterpolation",
+    "Experience",
     "FlexibleCG",
     "Freeze",
     "Jacobi",

@@ -7,6 +7,10 @@ from pdekit.solvers.learning.kind import HOPELESS, PULLS, Kind
 __all__ = ["report"]
 
 
+_CLOSE = 1.1
+"""Ratio of seconds that a few pulls do not tell from 1."""
+
+
 def report(kinds: Sequence[Kind]) -> str:
     """A table for each kind of system: arms, pulls, seconds, and why one is chosen and the others are not."""
     total = sum(kind.systems for kind in kinds)
@@ -46,7 +50,8 @@ def verdict(kind: Kind, number: int) -> str:
         rivals = [other.level for i, other in enumerate(kind.records) if i != best and other.level is not None]
         if not rivals or not level:
             return "chosen: none of the others is worth a try"
-        return f"chosen: {min(rivals) / level:.2f} times faster than the next"
+        ahead = min(rivals) / level
+        return f"chosen: {ahead:.2f} times faster than the next" if ahead > _CLOSE else "chosen; others are close"
     if record.refused:
         return f"does not take these matrices: {record.refused}"
     if record.predicted is not None and record.level is None:
