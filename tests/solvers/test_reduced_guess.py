@@ -245,7 +245,7 @@ def test_a_basis_is_saved_and_goes_on():
     assert one.method == other.method
     assert copy.frozen
     assert torch.equal(copy.basis, first.basis)
-    with pytest.raises(InputError, match=r"The state has \['vectors'\]; expected basis, count and snapshots"):
+    with pytest.raises(InputError, match=r"The state holds vectors; expected basis, count, snapshots, as of a Red"):
         copy.load_state_dict({"vectors": 3})
 
 

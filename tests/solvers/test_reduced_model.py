@@ -1,5 +1,6 @@
 """Certified reduced models: the bound against residuals and errors of full algebra, and what it falls back on."""
 
+import io
 from math import prod
 
 import numpy as np
@@ -261,6 +262,26 @@ def test_many_right_hand_sides_of_one_matrix():
     assert solution.method == "reduced model of 12 vectors"
     assert (solution.x[2] == 0).all()
     assert torch.allclose(solution.x[1], -2 * solution.x[0])
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_model_is_saved_and_loaded_without_pickles(affine):
+    A, b = thermal_block(parameters(20, 0)) if affine else bump(parameters(20, 0)[:, :2])
+    model = ReducedModel(MatrixInterpolation(A, size=12), b, pod(solutions(A, b), 9).basis, affine=affine)
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    copy = ReducedModel.from_state_dict(torch.load(file, weights_only=True))
+    new = thermal_block(parameters(5, 1))[0] if affine else bump(parameters(5, 1)[:, :2])[0]
+    assert torch.equal(copy.matrices.places, model.matrices.places)
+    one, other = (m.reduced(model.matrices.pick(new)) for m in (model, copy))
+    assert torch.equal(one.residual, other.residual)
+    assert torch.equal(one.x, other.x)
+    assert str(one) == str(other)
+    assert str(copy) == str(model)
+    assert copy.solve(new, b, rtol=1e-9, method=Direct()).converged.all()
+    with pytest.raises(InputError, match="The state holds indices, indptr; expected indptr, indices, interpolation"):
+        MatrixInterpolation.from_state_dict({"indptr": 0, "indices": 0})
 
 
 def test_numpy_and_scipy_are_taken():

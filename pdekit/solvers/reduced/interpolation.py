@@ -1,5 +1,8 @@
 """Empirical interpolation: functions of a parameter from few of their values."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
@@ -8,7 +11,9 @@ from pdekit.core.checks import as_numbers, check_finite, check_limit, check_numb
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.convert import VectorLike, precise
 
-__all__ = ["EmpiricalInterpolation"]
+__all__ = ["EmpiricalInterpolation", "check_state"]
+
+_STATE = ("chosen", "points", "terms", "errors", "pivots", "at_points", "at_chosen")
 
 
 class EmpiricalInterpolation:
@@ -109,6 +114,22 @@ class EmpiricalInterpolation:
         beta = self.coefficients(values)
         return beta @ self.terms.to(beta.dtype)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """All it holds, as tensors."""
+        return {name: getattr(self, name) for name in _STATE}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
+        """What :meth:`state_dict` was taken of.
+
+        Raises:
+            InputError: the state of something else.
+        """
+        check_state(cls.__name__, state, _STATE)
+        made = cls.__new__(cls)
+        vars(made).update(state)
+        return made
+
     def __len__(self) -> int:
         return len(self.points)
 
@@ -117,3 +138,19 @@ class EmpiricalInterpolation:
             f"EmpiricalInterpolation({len(self)} terms of {self.terms.shape[1]:,} points, "
             f"error {float(self.errors[-1]):.1e})"
         )
+
+
+def check_state(owner: str, state: Any, names: Sequence[str]) -> None:
+    """Refuse what is no state of an object.
+
+    Args:
+        owner: the name of its class, for the message.
+        state: what was given.
+        names: what its state holds.
+
+    Raises:
+        InputError: names what was given and what was expected.
+    """
+    if not isinstance(state, Mapping) or set(state) != set(names):
+        given = ", ".join(sorted(map(str, state))) if isinstance(state, Mapping) else f"a {type(state).__name__}"
+        raise InputError(f"The state holds {given or 'nothing'}; expected {', '.join(names)}, as of a {owner}.")

@@ -1,5 +1,7 @@
 """Parametrised matrices as combinations of few of them, known by few of their entries."""
 
+from typing import Any, Self
+
 import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
@@ -7,7 +9,8 @@ from torch import Tensor
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.convert import MatrixLike, as_operator
 from pdekit.solvers.operators.csr import CSR
-from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation
+from pdekit.solvers.operators.pattern import Pattern
+from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation, check_state
 
 __all__ = ["MatrixInterpolation", "norm_bound"]
 
@@ -56,14 +59,15 @@ class MatrixInterpolation:
             given = f"batch {matrices.batch_shape}" if isinstance(matrices, CSR) else type(matrices).__name__
             raise InputError(f"matrices is a {given}; expected a CSR with one batch axis, of the training parameters.")
         samples = matrices.entries.detach()
-        self.interpolation = EmpiricalInterpolation(samples, size=size, tolerance=tolerance)
-        self.pattern = matrices.pattern
-        self.chosen, self.entries = self.interpolation.chosen, self.interpolation.points
-        self.errors = self.interpolation.errors
-        self.terms: CSR = matrices[self.chosen]
-        self.places = torch.stack([matrices.rows[self.entries], matrices.indices[self.entries]], 1)
+        self._bind(matrices.pattern, EmpiricalInterpolation(samples, size=size, tolerance=tolerance))
         left = samples - self.interpolation.interpolate(samples[:, self.entries])
-        self.error = float(norm_bound(matrices.with_values([left])).max())
+        self.error = float(norm_bound(CSR(self.pattern, None, left)).max())
+
+    def _bind(self, pattern: Pattern, interpolation: EmpiricalInterpolation) -> None:
+        self.pattern, self.interpolation = pattern, interpolation
+        self.chosen, self.entries, self.errors = interpolation.chosen, interpolation.points, interpolation.errors
+        self.terms = CSR(pattern, None, interpolation.terms)
+        self.places = torch.stack([pattern.rows[self.entries], pattern.indices[self.entries]], 1)
 
     def pick(self, A: MatrixLike) -> Inexact[Tensor, "*batch d"]:
         """The entries of matrices that determine their factors.
@@ -83,6 +87,25 @@ class MatrixInterpolation:
     def combine(self, values: Inexact[Tensor, "*batch d"]) -> CSR:
         """The approximate matrices, from the entries at ``places``."""
         return CSR(self.pattern, None, self.interpolation.interpolate(values))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All it holds, as plain containers and tensors."""
+        arrays = {"indptr": self.pattern.indptr, "indices": self.pattern.indices}
+        return {**arrays, "interpolation": self.interpolation.state_dict(), "error": self.error}
+
+    @classmethod
+    def from_state_dict(cls, state: dict[str, Any]) -> Self:
+        """What :meth:`state_dict` was taken of.
+
+        Raises:
+            InputError: the state of something else.
+        """
+        check_state(cls.__name__, state, ("indptr", "indices", "interpolation", "error"))
+        made = cls.__new__(cls)
+        interpolation = EmpiricalInterpolation.from_state_dict(state["interpolation"])
+        made._bind(Pattern(state["indptr"], state["indices"]), interpolation)
+        made.error = state["error"]
+        return made
 
     def __len__(self) -> int:
         return len(self.entries)

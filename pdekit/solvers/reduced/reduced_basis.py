@@ -10,6 +10,7 @@ from pdekit.core.checks import check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.memory import Memory
 from pdekit.solvers.recycling.space import RecycleSpace
+from pdekit.solvers.reduced.interpolation import check_state
 from pdekit.solvers.reduced.pod import pod
 
 __all__ = ["ReducedBasis"]
@@ -119,9 +120,7 @@ class ReducedBasis(Memory):
         return {"basis": self.basis, "count": self.count, "snapshots": self._kept}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if not isinstance(state, dict) or set(state) != {"basis", "count", "snapshots"}:
-            given = sorted(state) if isinstance(state, dict) else type(state).__name__
-            raise InputError(f"The state has {given}; expected basis, count and snapshots, as of a ReducedBasis.")
+        check_state("ReducedBasis", state, ("basis", "count", "snapshots"))
         self.basis, self.count, self._kept = state["basis"], int(state["count"]), state["snapshots"]
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
 """Reduced models: systems of a parametrised family solved in a space of few solutions, with a bound of the residual."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from pdekit.solvers.auto import Auto
 from pdekit.solvers.method import Method
 from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, as_vector, precise
 from pdekit.solvers.reduced.certified import Certified
-from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation
+from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation, check_state
 from pdekit.solvers.reduced.matrix_interpolation import MatrixInterpolation, norm_bound
 from pdekit.solvers.solution import Solution
 from pdekit.solvers.solve import solve
@@ -129,27 +129,58 @@ class ReducedModel:
             check_finite(name, table)
         if not bool(sources.any()):
             raise InputError("rhs is 0 everywhere; expected right-hand sides that the family has.")
-        self.matrices, self.affine = matrices, affine
-        self.sources = EmpiricalInterpolation(sources.reshape(-1, n))
-        self.shared = self.sources.terms[0][self.sources.points]
-        left = sources - self.sources.interpolate(sources[..., self.sources.points])
-        self.source_error = float(torch.linalg.vector_norm(left, dim=-1).max())
-        self.matrix_sizes = norm_bound(matrices.terms)
-        self.source_sizes = torch.linalg.vector_norm(self.sources.terms, dim=-1)
+        interpolation = EmpiricalInterpolation(sources.reshape(-1, n))
+        left = sources - interpolation.interpolate(sources[..., interpolation.points])
+        source_error = float(torch.linalg.vector_norm(left, dim=-1).max())
+        kind = torch.promote_types(torch.promote_types(matrices.terms.dtype, sources.dtype), vectors.dtype)
+        basis = torch.linalg.qr(vectors.mT.to(kind))[0].mT.contiguous()
+        self._bind(matrices, interpolation, source_error, basis, affine)
         if affine:
             _check_affine("matrices", matrices.error, float(self.matrix_sizes.max()))
-            _check_affine("right-hand sides", self.source_error, float(self.source_sizes.max()))
-        kind = torch.promote_types(torch.promote_types(matrices.terms.dtype, sources.dtype), vectors.dtype)
-        self.basis = torch.linalg.qr(vectors.mT.to(kind))[0].mT.contiguous()
-        images = matrices.terms.matvec(self.basis[:, None]).transpose(0, 1)  # (d, size, n)
-        spanning = torch.cat([self.sources.terms.to(kind), images.reshape(-1, n)])
+            _check_affine("right-hand sides", source_error, float(self.source_sizes.max()))
+
+    def _bind(
+        self,
+        matrices: MatrixInterpolation,
+        sources: EmpiricalInterpolation,
+        source_error: float,
+        basis: Inexact[Tensor, "size n"],
+        affine: bool,
+    ) -> None:
+        self.matrices, self.sources, self.source_error = matrices, sources, source_error
+        self.basis, self.affine = basis, affine
+        self.shared = sources.terms[0][sources.points]
+        self.matrix_sizes = norm_bound(matrices.terms)
+        self.source_sizes = torch.linalg.vector_norm(sources.terms, dim=-1)
+        images = matrices.terms.matvec(basis[:, None]).transpose(0, 1)  # (d, size, n)
+        spanning = torch.cat([sources.terms.to(basis.dtype), images.flatten(0, 1)])
         # Of the orthonormal basis only the coordinates of the vectors in it matter: the triangle of a QR factorisation.
         triangle = torch.linalg.qr(spanning.mT, mode="r")[1]
-        self.of_sources = triangle[:, : len(self.sources)]
-        self.of_images = triangle[:, len(self.sources) :].reshape(-1, *images.shape[:2]).permute(1, 0, 2)
-        added = matrices.pattern.widest_row + len(self) + spanning.shape[0]
+        self.of_sources = triangle[:, : len(sources)]
+        self.of_images = triangle[:, len(sources) :].reshape(-1, *images.shape[:2]).permute(1, 0, 2)
+        added = matrices.pattern.widest_row + len(basis) + len(spanning)
         self.rounding = 2 * added**0.5 * torch.finfo(torch.float64).eps
         """Of a sum of so many terms, as of a random walk (Higham, Mary, SIAM J. Sci. Comput. 41, 2019)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All it holds, as plain containers and tensors that ``torch.load(weights_only=True)`` reads."""
+        interpolations = {"matrices": self.matrices.state_dict(), "sources": self.sources.state_dict()}
+        return {**interpolations, "source_error": self.source_error, "basis": self.basis, "affine": self.affine}
+
+    @classmethod
+    @torch.no_grad()
+    def from_state_dict(cls, state: dict[str, Any]) -> Self:
+        """The model that :meth:`state_dict` was taken of.
+
+        Raises:
+            InputError: the state of something else.
+        """
+        check_state(cls.__name__, state, ("matrices", "sources", "source_error", "basis", "affine"))
+        made = cls.__new__(cls)
+        matrices = MatrixInterpolation.from_state_dict(state["matrices"])
+        sources = EmpiricalInterpolation.from_state_dict(state["sources"])
+        made._bind(matrices, sources, state["source_error"], state["basis"], state["affine"])
+        return made
 
     def reduced(
         self,
