@@ -3,7 +3,9 @@
 Oracles: dense algebra, fresh hierarchies, scaling (a V-cycle of c A is 1/c times that of A).
 """
 
+import copy
 import io
+import pickle
 import re
 from pathlib import Path
 
@@ -443,6 +445,16 @@ def test_factors_survive_a_file_as_matrices(factored):
         kept.load_state_dict({})
     kept.reset()
     assert len(kept) == 0
+
+
+def test_copies_leave_the_factors_behind(factored):
+    """A factor can neither be copied nor sent to another process."""
+    kept = KeptFactor()
+    solve(laplacian(5), np.ones(25), Direct(kept=kept))
+    for other in (copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
+        assert len(other) == 1
+        assert solve(laplacian(5), np.ones(25), Direct(kept=other)).method == "Direct, SuperLU"
+    assert solve(laplacian(5), np.ones(25), Direct(kept=kept)).method == "Direct, SuperLU, factors kept"
 
 
 def test_two_ways_of_pivoting_are_kept_side_by_side(factored):

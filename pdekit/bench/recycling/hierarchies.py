@@ -153,6 +153,7 @@ def methods(problem: str) -> dict[str, Method]:
         f'CG(AMG("{other}", kept))': CG(AMG(other, kept=KeptTransfers())),
         f'CG(AMG("{other}"))': CG(AMG(other)),
         "CG(IC0())": CG(IC0()),
+        "CG(IC0(relaxed, ordered))": CG(IC0(shift="auto", relaxation=0.99, ordering="cuthill-mckee")),
         "Direct()": Direct(),
     }
     return sides | {"CG(Multigrid()), stencil": CG(Multigrid())} if problem == "darcy" else sides

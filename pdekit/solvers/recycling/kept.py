@@ -194,6 +194,10 @@ class KeptFactor(Memory):
     def __len__(self) -> int:
         return len(self._known)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: factors stay where they were made."""
+        return {"matrices": self.matrices, "_known": [(parts, {}) for parts, _ in self._known]}
+
     def find(self, parts: tuple[np.ndarray, ...], kind: str) -> Any:
         """The factor of a matrix; None where it was not met, or has none of this kind.
 
