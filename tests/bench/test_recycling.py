@@ -1,5 +1,7 @@
 """`pdekit bench recycling` has the matrices that it says; small versions, whose figures are no evidence."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.sparse.linalg
@@ -9,7 +11,8 @@ from bench.gcrodr import gcrodr
 from pdekit.bench import recycling
 from pdekit.bench.harness import Session
 from pdekit.bench.recycling import matrices, orders, published
-from pdekit.solvers import GCRODR, Always, RecycleSpace, solve
+from pdekit.bench.recycling.tally import Tally, joined
+from pdekit.solvers import GCRODR, GMRES, Always, RecycleSpace, solve
 
 
 def dense(kind, a):
@@ -145,14 +148,26 @@ def test_the_worst_order_is_longer_than_the_drawn_one():
 
 
 def test_failures_are_counted_and_not_averaged_in():
-    tally = published.Tally([10, 1000, 20], [1.0, 9.0, 3.0], [1e-9, 1e-2, 1e-9], [True, False, True])
-    assert published._summary(tally) == {
-        "systems": 3, "failed": 1, "iterations": 15.0, "milliseconds": 2000.0, "true_residual": 1e-9,
+    tally = Tally([1.0, 9.0, 3.0], [10, 1000, 20], [1e-9, 1e-2, 1e-8], [True, False, True])
+    assert tally.summary() == {
+        "systems": 3, "failed": 1, "iterations": 15, "milliseconds": 2000.0, "mean_milliseconds": 2000.0,
+        "true_residual": 1e-8,
     }  # fmt: skip
-    none = published.Tally([10], [1.0], [1e-2], [False])
-    assert np.isnan(published._summary(none)["iterations"])
-    assert np.isnan(recycling.BENCHMARK.claims[0].worst([0.0, abs(published._mean(none) / 131 - 1)]))
-    assert np.isnan(orders._mean([5], orders.Tally([5], [1.0], [False])))
+    none = Tally([1.0], [10], [1e-2], [False])
+    assert np.isnan([none.mean_iterations, none.mean_seconds, none.median_seconds]).all()
+    assert np.isnan(recycling.BENCHMARK.claims[0].worst([0.0, abs(none.mean_iterations / 131 - 1)]))
+
+
+def test_what_another_method_finished_is_a_failure():
+    A, b = np.diag([1.0, 2.0, 1e9]), np.ones(3)
+    good = solve(A, b, GMRES(), rtol=1e-10)
+    tally = Tally()
+    tally.add(good, 2.0)
+    tally.add(dataclasses.replace(good, method="GCRO-DR(40,20); then GMRES(40)"), 4.0)
+    assert tally.converged == [True, False]
+    whole = joined([{"a": tally}, {"a": tally, "b": tally}])
+    assert whole["a"].converged == [True, False] * 2
+    assert whole["b"].seconds == [2.0, 4.0]
 
 
 class InThisProcess:

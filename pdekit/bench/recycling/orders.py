@@ -5,7 +5,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pdekit.bench.harness import Claim, Session
 from pdekit.bench.recycling.matrices import coefficients, darcy
+from pdekit.bench.recycling.tally import Tally, joined
 from pdekit.bench.timing import Processes, alternate
 from pdekit.core.random import Keys
 from pdekit.domain import Grid
@@ -129,15 +130,6 @@ class Part:
     seed: int
 
 
-@dataclass
-class Tally:
-    """What became of the systems in one order."""
-
-    iterations: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    converged: list[bool] = field(default_factory=list)
-
-
 Key = tuple[float, str, str]
 """Peclet number, method, order."""
 
@@ -175,11 +167,7 @@ def chain(part: Part) -> dict[Key, Tally]:
                 x0 = last.get(key) if "warm" in key[1] else None
                 began = time.perf_counter()
                 found = solve(_some(matrices[peclet], rows), b, method, rtol=RTOL, x0=x0, throw=False)
-                took = (time.perf_counter() - began) / len(rows)
-                tally = tallies.setdefault(key, Tally())
-                tally.iterations += found.iterations.tolist()
-                tally.converged += found.converged.tolist()
-                tally.seconds += [took] * len(rows)
+                tallies.setdefault(key, Tally()).add(found, time.perf_counter() - began)
                 last[key] = torch.as_tensor(found.x)[-1]
     return tallies
 
@@ -259,26 +247,14 @@ def measure(session: Session, seed: int) -> None:
 def _in_order(session: Session, side: int, count: int, seed: int) -> None:
     session.say(f"2 chains of {count} systems of order {side**2} in {len(ORDERS)} orders, seed {seed} ...")
     with Processes(chain, [Part(side, count, 2 * seed + number) for number in (0, 1)]) as chains:
-        found = chains()
-    tallies: dict[Key, Tally] = {}
-    for key in found[0]:
-        left, right = (one[key] for one in found)
-        tallies[key] = Tally(*(getattr(left, f.name) + getattr(right, f.name) for f in fields(Tally)))
+        tallies = joined(chains())
     for (peclet, method, order), tally in tallies.items():
         drawn = tallies[peclet, method, "drawn"]
         session.row(
             seed=seed, matrix=f"convection, Peclet {peclet}", order=side**2, method=method, systems_in_order=order,
-            systems=len(tally.converged), failed=tally.converged.count(False),
-            iterations=_mean(tally.iterations, tally), milliseconds=1e3 * _mean(tally.seconds, tally),
-            iterations_over_drawn=_mean(tally.iterations, tally) / _mean(drawn.iterations, drawn),
-            seconds_over_drawn=_mean(tally.seconds, tally) / _mean(drawn.seconds, drawn),
+            **tally.summary(), iterations_over_drawn=tally.mean_iterations / drawn.mean_iterations,
+            seconds_over_drawn=tally.mean_seconds / drawn.mean_seconds,
         )  # fmt: skip
-
-
-def _mean(values: Sequence[float], tally: Tally) -> float:
-    """Over the systems that converged; NaN where none did."""
-    some = [value for value, done in zip(values, tally.converged, strict=True) if done]
-    return statistics.mean(some) if some else math.nan
 
 
 def _batched(session: Session, kind: str, side: int, count: int, seed: int) -> None:

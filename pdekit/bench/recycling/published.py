@@ -1,16 +1,16 @@
 """A published comparison repeated: with its matrices, with those it meant, with those of the equation it names."""
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pdekit.bench.harness import Claim, Session
 from pdekit.bench.recycling.matrices import KINDS, coefficients, corrected, darcy, published
+from pdekit.bench.recycling.tally import Tally, joined
 from pdekit.bench.timing import Processes
 from pdekit.domain import Grid
 from pdekit.solvers import (
@@ -106,16 +106,6 @@ class Part:
         return {RECYCLED: self.length, "GMRES(40)": self.few}.get(method, self.some)
 
 
-@dataclass
-class Tally:
-    """What became of the systems of one chain, by one method at one tolerance."""
-
-    iterations: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    residuals: list[float] = field(default_factory=list)
-    converged: list[bool] = field(default_factory=list)
-
-
 Key = tuple[str, str, float]
 """Kind of matrix, method, tolerance."""
 
@@ -131,19 +121,19 @@ def measure(session: Session, seed: int) -> None:
             side, length, some, few = side // 4, 2, 1, 1
         session.say(f"2 chains of {length} systems of order {side**2}, seed {seed} ...")
         with Processes(chain, [Part(side, seed, number, length, some, few) for number in (0, 1)]) as chains:
-            tallies = _joined(chains())
+            tallies = joined(chains())
         for (kind, method, rtol), tally in tallies.items():
-            session.row(seed=seed, order=side**2, matrix=kind, method=method, rtol=rtol, **_summary(tally))
+            session.row(seed=seed, order=side**2, matrix=kind, method=method, rtol=rtol, **tally.summary())
         _say_what_does_not_apply(session, side**2, seed)
         for kind in KINDS:
             _compare(session, side**2, kind, tallies, seed)
-        ours = [_mean(tallies[KINDS[0], RECYCLED, rtol]) for rtol in TOLERANCES]
+        ours = [tallies[KINDS[0], RECYCLED, rtol].mean_iterations for rtol in TOLERANCES]
         for rtol, value in zip(TOLERANCES, ours, strict=True):
             session.record(claims[0], abs(value / TABLE[order][rtol] - 1), seed=seed)
         if order == 6400:
             for name, method in (("cg", "CG"), ("gmres", "GMRES(40)"), ("gcrodr", RECYCLED)):
                 for rtol, known in KNOWN[method].items():
-                    value = _mean(tallies[KINDS[2], method, rtol])
+                    value = tallies[KINDS[2], method, rtol].mean_iterations
                     session.record(f"recycling.darcy_{name}", abs(value / known - 1), seed=seed)
 
 
@@ -168,12 +158,7 @@ def chain(part: Part) -> dict[Key, Tally]:
                 began = time.perf_counter()
                 solution = solve(A(), b, method, rtol=rtol, throw=False)
                 took = time.perf_counter() - began
-                tally = tallies.setdefault((kind, name, rtol), Tally())
-                tally.iterations.append(int(solution.iterations))
-                tally.seconds.append(took)
-                tally.residuals.append(float(solution.residual))
-                # What another method had to finish is no success of this one.
-                tally.converged.append(bool(solution.converged) and "; then" not in solution.method)
+                tallies.setdefault((kind, name, rtol), Tally()).add(solution, took)
     return tallies
 
 
@@ -208,40 +193,6 @@ def _warm_up(a: Tensor, b: Tensor) -> None:
             solve(A(), b, method, rtol=0.5, throw=False)
 
 
-def _joined(chains: Sequence[Mapping[Key, Tally]]) -> dict[Key, Tally]:
-    """The systems of all chains together."""
-    found: dict[Key, Tally] = {}
-    for tallies in chains:
-        for key, tally in tallies.items():
-            whole = found.setdefault(key, Tally())
-            for name in ("iterations", "seconds", "residuals", "converged"):
-                getattr(whole, name).extend(getattr(tally, name))
-    return found
-
-
-def _mean(tally: Tally) -> float:
-    """Iterations of the systems that converged; NaN where none did."""
-    counts = [count for count, done in zip(tally.iterations, tally.converged, strict=True) if done]
-    return statistics.mean(counts) if counts else math.nan
-
-
-def _milliseconds(tally: Tally) -> float:
-    """Median over the systems that converged; NaN where none did."""
-    seconds = [took for took, done in zip(tally.seconds, tally.converged, strict=True) if done]
-    return 1e3 * statistics.median(seconds) if seconds else math.nan
-
-
-def _summary(tally: Tally) -> dict[str, float | int]:
-    worst = [r for r, done in zip(tally.residuals, tally.converged, strict=True) if done]
-    return {
-        "systems": len(tally.converged),
-        "failed": tally.converged.count(False),
-        "iterations": _mean(tally),
-        "milliseconds": _milliseconds(tally),
-        "true_residual": max(worst, default=math.nan),
-    }
-
-
 def _say_what_does_not_apply(session: Session, order: int, seed: int) -> None:
     """The rows of methods for symmetric matrices, of matrices that are not."""
     for kind in KINDS[:2]:
@@ -253,12 +204,12 @@ def _compare(session: Session, order: int, kind: str, tallies: Mapping[Key, Tall
     """What recycling takes, over the fastest of the others that never fail."""
     for rtol in TOLERANCES:
         others = {
-            method: _milliseconds(tally)
+            method: tally.median_seconds
             for (which, method, tolerance), tally in tallies.items()
             if (which, tolerance) == (kind, rtol) and method != RECYCLED and all(tally.converged)
         }
         best = min(others, key=lambda name: others[name])
-        ratio = _milliseconds(tallies[kind, RECYCLED, rtol]) / others[best]
+        ratio = tallies[kind, RECYCLED, rtol].median_seconds / others[best]
         session.row(seed=seed, order=order, matrix=kind, rtol=rtol, fastest_other=best, recycling_over_fastest=ratio,
                     verdict="recycling loses" if not ratio < 1 else "recycling wins")  # fmt: skip
 
