@@ -20,8 +20,11 @@ _TILE = 64
 _GROUP = 4
 """Vectors that are passed over together; the number of stored ones is a multiple, with zeros after the last."""
 
-_DEPENDENT = 1e-13
-"""Part of its energy that is left of a vector that depends on those before."""
+_ROUNDING = 1e-13
+"""What is left of the energy of a vector is rounding below this part of the energies that cancel in it."""
+
+_EVERY = 16
+"""Steps after which the parts of the residual are taken off that rounding has left in the space."""
 
 
 class KernelSpace(NamedTuple):
@@ -44,11 +47,12 @@ def lay_out(vectors: np.ndarray) -> KernelSpace:
 
 
 @jit
-def _energies(first, columns, entries, rows, tiles, images, energy):
-    """A W into the tiles ``images``, and W^T A W."""
+def _energies(first, columns, entries, rows, tiles, images, energy, scale):
+    """A W into the tiles ``images``, the lower triangle of W^T A W, and ``scale``, the diagonal of W^T diag(A) W."""
     n, k = rows.shape
     row = np.empty(k)
     energy[:] = 0.0
+    scale[:] = 0.0
     for tile in range(len(tiles)):
         begin = tile * _TILE
         length = min(_TILE, n - begin)
@@ -58,6 +62,9 @@ def _energies(first, columns, entries, rows, tiles, images, energy):
                 entry, w = entries[place], rows[columns[place]]
                 for c in range(k):
                     row[c] += entry * w[c]
+                if columns[place] == begin + i:
+                    for c in range(k):
+                        scale[c] += entry * w[c] * w[c]
             for c in range(k):
                 images[tile, c, i] = row[c]
         for c in range(k, tiles.shape[1]):
@@ -72,22 +79,22 @@ def _energies(first, columns, entries, rows, tiles, images, energy):
 
 
 @jit
-def _factor(energy):
+def _factor(energy, scale):
     """The Cholesky factor in place, in the lower triangle; whether no vector has negative energy.
 
-    Of a vector that depends on those before the pivot is infinity: it is left out of every solution.
+    Where nothing but rounding is left of a vector, which depends on those before or nearly vanishes under the matrix,
+    the pivot is infinity: it is left out of every solution.
     """
     k = len(energy)
     for j in range(k):
-        whole = energy[j, j]
         for m in range(j):
             factor = energy[j, m]
             for i in range(j, k):
                 energy[i, j] -= energy[i, m] * factor
         pivot = energy[j, j]
-        if not (whole > 0.0 and pivot > -_DEPENDENT * whole):
+        if not (scale[j] > 0.0 and pivot > -_ROUNDING * scale[j]):
             return False
-        pivot = np.sqrt(pivot) if pivot > _DEPENDENT * whole else np.inf
+        pivot = np.sqrt(pivot) if pivot > _ROUNDING * scale[j] else np.inf
         for i in range(j + 1, k):
             energy[i, j] /= pivot
         energy[j, j] = pivot
@@ -155,6 +162,21 @@ def _combine(tiles, shares, z, beta, p, part):
 
 
 @jit
+def _take_off(tiles, images, factor, shares, x, r, part):
+    """Solve inside the space: moves parts of the residual that are not orthogonal to it into x; returns the norm."""
+    _products(tiles, r, r, shares)
+    _solve(factor, shares)
+    _combine(images, shares, r, 0.0, r, part)
+    for c in range(len(shares)):
+        shares[c] = -shares[c]
+    _combine(tiles, shares, x, 0.0, x, part)
+    square = 0.0
+    for i in range(len(r)):
+        square += r[i] * r[i]
+    return np.sqrt(square)
+
+
+@jit
 def _residual(first, columns, entries, b, x, r):
     """``r = b - A x``; returns its norm."""
     square = 0.0
@@ -198,7 +220,7 @@ def deflated_conjugate_gradients(
     # Signed indices would be tested for being negative, which halves the speed.
     first, columns = indptr.view(np.uint32), indices.view(np.uint32)
     r, z, p, q = vectors[0], vectors[1], vectors[2], vectors[3]
-    energy, shares, part = np.empty((k, k)), np.zeros(tiles.shape[1]), np.empty(_TILE)
+    factor, scale, shares, part = np.empty((k, k)), np.empty(k), np.zeros(tiles.shape[1]), np.empty(_TILE)
     square = 0.0
     for i in range(n):
         square += b[i] * b[i]
@@ -208,14 +230,10 @@ def deflated_conjugate_gradients(
     history[0] = norm
     reason, iterations, slope = MAX_ITERATIONS, 0, 1.0
     if k > 0 and norm > wanted and max_iterations > 0:
-        _energies(first, columns, entries, rows, tiles, images, energy)
-        if not _factor(energy):
+        _energies(first, columns, entries, rows, tiles, images, factor, scale)
+        if not _factor(factor, scale):
             return NOT_DEFINITE, 0, norm
-        _products(tiles, r, r, shares)
-        _solve(energy, shares)
-        for c in range(len(shares)):
-            shares[c] = -shares[c]
-        _combine(tiles, shares, x, 0.0, x, part)
+        _take_off(tiles, images, factor, shares, x, r, part)
         norm = _residual(first, columns, entries, b, x, r)
     for step in range(max_iterations + 1):
         if norm <= wanted:
@@ -223,6 +241,9 @@ def deflated_conjugate_gradients(
             break
         if step == max_iterations:
             break
+        if k > 0 and step % _EVERY == _EVERY - 1:
+            # No direction leads there any more, so what is left would stay.
+            norm = _take_off(tiles, images, factor, shares, x, r, part)
         precondition(kind, starts, places, entries, values, work, r, z)
         previous = slope
         slope = _products(images, z, r, shares)
@@ -230,7 +251,7 @@ def deflated_conjugate_gradients(
             scale = 1.0 / np.sqrt(slope)
             for i in range(n):
                 kept[step, i] = scale * z[i]
-        _solve(energy, shares)
+        _solve(factor, shares)
         _combine(tiles, shares, z, slope / previous if step > 0 else 0.0, p, part)
         curvature = 0.0
         for i in range(n):

@@ -66,12 +66,17 @@ class ShortRecurrence(Directions):
 class DeflatedDirections(ShortRecurrence):
     """The short recurrence in the complement of a space W, to which all directions are conjugate.
 
-    The residual has to be orthogonal to W at the start, and stays so.
+    The residual has to be orthogonal to W at the start, and would stay so; what rounding leaves there, each direction
+    takes off with the rest.
 
     Args:
         basis: vectors of the spaces, ``(*#batch, k, n)``.
         images: A times each of them, ``(*batch, k, n)``.
         inverse: of ``W^H A W``, ``(*batch, k, k)``.
+
+    Source:
+        The method A-DEF2 of Tang, Nabben, Vuik, Erlangga, "Comparison of two-level preconditioners derived from
+        deflation, domain decomposition and multigrid methods", J. Sci. Comput. 39, 2009.
     """
 
     def __init__(
@@ -84,7 +89,8 @@ class DeflatedDirections(ShortRecurrence):
         self.basis, self.images, self.inverse = basis, images, inverse
 
     def step(self, z, r, active):
-        shares = self.inverse @ (self.images.conj() @ z.unsqueeze(-1))
+        left = self.images.conj() @ z.unsqueeze(-1) - self.basis.conj() @ r.unsqueeze(-1)
+        shares = self.inverse @ left
         return super().step(z - (self.basis.mT @ shares).squeeze(-1), r, active)
 
 

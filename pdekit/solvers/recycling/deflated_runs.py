@@ -177,7 +177,7 @@ class TensorRuns(Runs):
         rule, definite = ShortRecurrence(), torch.ones_like(first, dtype=torch.bool)
         if len(space):
             images = A.matvec(space.unsqueeze(1).expand(-1, len(places), -1)).movedim(0, -2)
-            inverse, definite = _inverse(space.conj() @ images.mT)
+            inverse, definite = _inverse(space.conj() @ images.mT, _cancelling(A, space))
             shares = (inverse @ (space.conj() @ residual.unsqueeze(-1))).squeeze(-1)
             away = (first > wanted) & definite
             x = torch.where(away.unsqueeze(-1), x + shares @ space, x)
@@ -230,21 +230,29 @@ class _Watched(Directions):
         self.steps += 1
 
 
-def _inverse(energy: Tensor) -> tuple[Tensor, Tensor]:
-    """The inverse of each W^H A W, without vectors that depend on others, and whether all energies are positive."""
-    whole = energy.diagonal(dim1=-2, dim2=-1).real
+def _cancelling(A: LinearOperator, space: Tensor) -> Tensor | None:
+    """The diagonals of W^H diag(A) W, where the diagonal is known."""
+    try:
+        return A.diagonal().real @ space.abs().square().mT
+    except NotImplementedError:
+        return None
+
+
+def _inverse(energy: Tensor, cancelling: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The inverse of each W^H A W without what is rounding in it, and whether no energy is negative."""
+    whole = energy.diagonal(dim1=-2, dim2=-1).real if cancelling is None else cancelling
     scale = torch.where(whole > 0, whole.clamp(min=0.0).rsqrt(), 0.0)
     values, turn = torch.linalg.eigh((energy + energy.mH) / 2 * scale.unsqueeze(-1) * scale.unsqueeze(-2))
-    definite = (values[..., 0] > -_DEPENDENT * values[..., -1]) & (whole > 0).all(-1)
+    definite = (values[..., 0] > -_ROUNDING) & (whole > 0).all(-1)
     turn = scale.unsqueeze(-1) * turn
-    over = torch.where(values > _DEPENDENT * values[..., -1:], 1 / values, 0.0)
+    over = torch.where(values > _ROUNDING, 1 / values, 0.0)
     return (turn * over.unsqueeze(-2)) @ turn.mH, definite
 
 
 _BY_CODE = {reason.code: reason for reason in Reason}
 
-_DEPENDENT = 1e-13
-"""Part of the largest energy below which that of a combination of vectors is rounding."""
+_ROUNDING = 1e-13
+"""An energy is rounding below this part of the energies that cancel in it."""
 
 _LONGEST = 100_000
 """Steps that the kernel may take where neither that many nor ten times the unknowns are asked for."""
