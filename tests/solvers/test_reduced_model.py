@@ -179,20 +179,35 @@ def test_complex_indefinite_matrices_with_a_right_hand_side_of_their_own():
     A, b = waves(torch.linspace(2, 9, 30, dtype=torch.float64))
     matrices = MatrixInterpolation(A)
     assert len(matrices) == 3
-    model = ReducedModel(matrices, b, pod(solutions(A, b), tolerance=1e-14).basis, affine=True)
+    model = ReducedModel(matrices, b, pod(solutions(A, b), tolerance=1e-14).basis)
     assert 8 < len(model.sources) < 20
     new, right = waves(torch.from_numpy(np.random.default_rng(0).uniform(2, 9, 200)))
     found = model.reduced(matrices.pick(new), right[:, model.sources.points])
     true = residuals(new, right, found.x)
     assert found.x.is_complex()
+    assert not found.certified
     assert (found.residual >= true).all()
     assert found.residual.max() < 1e-8
     full = model.reduced(new, right)
+    assert full.certified
     assert torch.allclose(full.residual, true, rtol=1e-6, atol=1e-15)
     with pytest.raises(InputError, match=r"b is None, but the family has \d+ right-hand sides"):
         model.reduced(matrices.pick(new))
     solution = model.solve(new, right, rtol=1e-7)
     assert solution.method == f"reduced model of {len(model)} vectors"
+
+
+def test_the_bound_holds_for_complex_indefinite_matrices():
+    A, b = waves(torch.linspace(2, 9, 40, dtype=torch.float64))
+    x = solutions(A, b[7])
+    new, _ = waves(torch.from_numpy(np.random.default_rng(0).uniform(2, 9, 300)))
+    for size in (8, 14, 25):
+        model = ReducedModel(MatrixInterpolation(A), b[7], pod(x, size, tolerance=1e-15).basis, affine=True)
+        found = model.reduced(model.matrices.pick(new))
+        true = residuals(new, b[7], found.x)
+        assert found.certified
+        assert (found.residual >= true).all()
+        assert (found.residual <= 1.02 * true + 1e-11).all()
 
 
 def test_a_matrix_that_is_singular_in_the_space_is_not_certified():
