@@ -16,11 +16,14 @@ from pdekit.solvers import (
     SSOR,
     Auto,
     BlockJacobi,
+    Chain,
     Chebyshev,
     DeflatedCG,
     Direct,
     FlexibleCG,
     Jacobi,
+    KeptFactor,
+    KeptTransfers,
     solve,
 )
 
@@ -55,6 +58,7 @@ def test_arguments_of_the_wrong_kind_are_named(make, said):
     [
         *(CG(p) for p in (AMG(), IC0(), IC0(ordering="cuthill-mckee"), ICT(), SSOR(), Chebyshev(), BlockJacobi(2))),
         *(CG(Jacobi()), DeflatedCG(), GMRES(ILU0()), SOR(), Direct(), Auto()),
+        *(CG(AMG(kept=KeptTransfers())), Direct(KeptFactor()), Chain(CG(IC0()))),
     ],
     ids=str,
 )

@@ -79,6 +79,18 @@ def test_dense_and_complex_matrices(method):
     assert np.allclose(solve(sparse, b, Chain(method), rtol=1e-12).x, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("method", [CG(), MINRES(), GMRES(restart=7)], ids=str)
+def test_systems_that_have_stopped_are_frozen(method):
+    A, b = laplacian(12), np.random.default_rng(0).standard_normal((2, 144))
+    good = solve(A, b, Chain(method), rtol=1e-10)
+    start = np.stack([good.x[0], np.zeros(144)])
+    again = solve(A, b, Chain(method), rtol=1e-10, x0=start)
+    assert again.iterations[0] == 0
+    assert np.array_equal(again.x[0], good.x[0])
+    assert again.history[1:, 0].isnan().all()
+    assert (solve(A, 0 * b, Chain(method), x0=start).x == 0).all()
+
+
 def test_stencils_without_ground():
     grid, side = Grid((17, 17)), [Boundary(name, "neumann", 0.0) for name in ("left", "right", "bottom", "top")]
     coefficient = torch.exp(random(3, 17, 17))

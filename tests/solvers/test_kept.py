@@ -21,6 +21,7 @@ from solvers.sparse_problems import applied, diffusion, laplacian, nonsymmetric
 from pdekit.core import InputError
 from pdekit.solvers import AMG, CG, CSR, GMRES, Direct, KeptFactor, KeptTransfers, Method, memories, solve
 from pdekit.solvers.amg import hierarchy
+from pdekit.testing import check_preconditioner
 
 KINDS = ["classical", "aggregation"]
 
@@ -108,6 +109,16 @@ def test_every_number_of_every_level_is_that_of_the_new_matrix(kind, smoother):
     assert np.linalg.eigvalsh(cycle).min() > 0
     error = np.eye(A.shape[0]) - cycle @ A[3].to_scipy().toarray()
     assert np.abs(np.linalg.eigvals(error)).max() < 0.9
+
+
+@pytest.mark.parametrize("smoother", ["gauss-seidel", "chebyshev"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_refreshed_hierarchy_keeps_the_promises_of_a_preconditioner(kind, smoother):
+    A = neighbours(4, refinements=3)
+    recipe = AMG(kind, smoother=smoother, coarse_size=20, kept=KeptTransfers())
+    recipe.setup(A[0])
+    assert "transfers kept" in recipe.setup(A[1:]).name
+    check_preconditioner(recipe, A[1:])
 
 
 def test_it_works_in_other_methods_and_through_gradients():
