@@ -1,11 +1,11 @@
 """Sequences of systems: recycled spaces, deflation, kept hierarchies and the order of solving, against their peers."""
 
 from pdekit.bench.harness import Benchmark, Session
-from pdekit.bench.recycling import deflation, hierarchies, orders, published
+from pdekit.bench.recycling import deflation, hierarchies, orders, published, sequences
 
 __all__ = ["BENCHMARK"]
 
-MODULES = (published, orders, deflation, hierarchies)
+MODULES = (published, sequences, orders, deflation, hierarchies)
 """The parts, each with ``CLAIMS``, ``NOTES`` and ``measure(session, seed)``."""
 
 

@@ -2,10 +2,9 @@
 
 import itertools
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from pdekit.bench.harness import Claim, Session
 from pdekit.bench.recycling.equations import NonlinearDiffusion, System, convection, helmholtz, impedance, smooth
+from pdekit.bench.recycling.tally import Tally, joined
 from pdekit.bench.timing import Processes
 from pdekit.solvers import CSR, GCRODR, GMRES, ILU0, BiCGStab, Direct, Freeze, Method, RecycleSpace, newton, solve
 
@@ -67,8 +67,8 @@ CASES = {
     "3-D Helmholtz, 2 wavelengths +-2 %": Case(partial(helmholtz, CUBE, 2.0, 0.02), 80, 50, 4, 24),
     "3-D Helmholtz, 1.5 wavelengths +-3 %": Case(partial(helmholtz, CUBE, 1.5, 0.03), 80, 50, 4, 16),
     "3-D Helmholtz, 30 a side, 2 wavelengths +-3 %": Case(partial(helmholtz, (30, 30, 30), 2.0, 0.03), 80, 50, 4, 8),
-    "Newton, conductivity exp(u)": Case(None, 40, 20, 8, 10, exponential=True),
-    "Newton, conductivity 1 + u^2": Case(None, 40, 20, 8, 10),
+    "Newton, conductivity exp(u)": Case(None, 30, 15, 16, 10, exponential=True),
+    "Newton, conductivity 1 + u^2": Case(None, 30, 15, 16, 10),
     **{
         f"2-D convection, Peclet {peclet}": Case(partial(convection, 104, peclet, 0.98), 40, 20, 4, 16)
         for peclet in (5, 10, 20, 50)
@@ -77,7 +77,8 @@ CASES = {
     "2-D Helmholtz, 6 wavelengths +-2 %, impedance": Case(partial(impedance, 104, 6.0, 0.02), 80, 50, 4, 8),
 }
 WAVES = "3-D Helmholtz, 2 wavelengths +-2 %"
-NEWTON = ("Newton, conductivity exp(u)", "Newton, conductivity 1 + u^2")
+QUICK = "2-D convection, Peclet 50"
+"""Beside those with claims."""
 NEWTON_SIDE = 150
 FORCE = {True: 20.0, False: 40.0}
 """Mean source: u reaches about 1 and 2."""
@@ -88,51 +89,24 @@ CLAIMS = (
           "the same for the fastest of GMRES(80), BiCGStab and SuperLU"),
     Claim("recycling.newton", ">=", 1.5,
           f"Newton's method, nonlinear diffusion, {NEWTON_SIDE**2:,} unknowns: seconds of GMRES(40) over those of "
-          "GCRO-DR(40,20); the worse of two conductivities"),
+          "GCRO-DR(30,15); the worse of two conductivities"),
 )  # fmt: skip
+AGAINST = {
+    "recycling.helmholtz_gmres40": ("GMRES(40)",),
+    "recycling.helmholtz_best": ("GMRES(80)", "BiCGStab", SUPERLU),
+    "recycling.newton": ("GMRES(40)",),
+}
 NOTES = (
     "sequences: all with ILU(0), every system to a true residual of 1e-8, recomputed with SciPy's products. Two "
     "chains, a core each, in single-threaded processes; within a chain every method solves a system before any solves "
     f"the next. Wave numbers and sources are drawn independently, flows have autocorrelation 0.98. {SUPERLU} is "
     "SciPy's splu without pivoting off the diagonal, faster here than its default.",
-    "sequences: milliseconds are the median over converged systems, set-up included; mean_milliseconds is the mean of "
-    "all, the first included, in which the space is learnt. Systems that a method did not solve by itself within "
-    f"{LIMIT:,} iterations count as failed. A claim about a case in which a side failed is not measured.",
+    "sequences: milliseconds are the median over converged systems, set-up included; mean_milliseconds is their mean, "
+    "that of the first systems included, in which the space is learnt. Systems that a method did not solve by itself "
+    f"within {LIMIT:,} iterations count as failed. A claim about a case in which a side failed is not measured.",
     "sequences: a system of a Newton sequence is one nonlinear problem, solved from 0 to 1e-8 of its first residual, "
     "its linear systems as exactly as Newton's method asks for; sources are drawn independently.",
 )
-
-
-@dataclass
-class Tally:
-    """What became of the systems of a case, by one method."""
-
-    seconds: list[float] = field(default_factory=list)
-    iterations: list[int] = field(default_factory=list)
-    residuals: list[float] = field(default_factory=list)
-    converged: list[bool] = field(default_factory=list)
-
-    def add(self, seconds: float, iterations: int, residual: float, converged: bool) -> None:
-        self.seconds.append(seconds)
-        self.iterations.append(iterations)
-        self.residuals.append(residual)
-        self.converged.append(converged and residual <= RTOL)
-
-    @property
-    def median(self) -> float:
-        """Seconds of a system that converged; NaN where one did not."""
-        return statistics.median(self.seconds) if all(self.converged) else math.nan
-
-    def summary(self) -> dict[str, Any]:
-        done = [i for i, converged in enumerate(self.converged) if converged]
-        return {
-            "systems": len(self.converged),
-            "failed": self.converged.count(False),
-            "iterations": statistics.mean([self.iterations[i] for i in done]) if done else math.nan,
-            "milliseconds": 1e3 * statistics.median([self.seconds[i] for i in done]) if done else math.nan,
-            "mean_milliseconds": 1e3 * statistics.mean(self.seconds) if len(done) == len(self.seconds) else math.nan,
-            "true_residual": max((self.residuals[i] for i in done), default=math.nan),
-        }
 
 
 @dataclass(frozen=True)
@@ -140,59 +114,77 @@ class Part:
     """What one process solves.
 
     Args:
-        name: of the case.
+        names: of the cases.
         seed: of the draw.
         number: of the chain.
-        length: systems of it.
+        quick: one system of each.
     """
 
-    name: str
+    names: tuple[str, ...]
     seed: int
     number: int
-    length: int
+    quick: bool
 
 
 def measure(session: Session, seed: int) -> None:
     """All cases, and the claims about three of them."""
-    for name, case in CASES.items():
-        claims = [claim.id for claim in CLAIMS[:2]] if name == WAVES else [CLAIMS[2].id] if name in NEWTON else []
-        if session.only and not (claims and session.wants(*claims)):
-            continue
-        length = 2 if session.quick else case.length
-        session.say(f"2 chains of {length} systems: {name}, seed {seed} ...")
-        with Processes(chain, [Part(name, seed, number, length) for number in (0, 1)]) as chains:
-            tallies = _joined(chains())
-        unknowns = NEWTON_SIDE**2 if case.make is None else len(next(case.make(np.random.default_rng(0)))[1])
-        for method, tally in tallies.items():
-            session.row(seed=seed, case=name, unknowns=unknowns, method=method, **tally.summary())
-        ours = tallies[case.recycled].median
-        if name == WAVES:
-            best = [tallies[other].median for other in ("GMRES(80)", "BiCGStab", SUPERLU)]
-            session.record(CLAIMS[0].id, tallies["GMRES(40)"].median / ours, seed=seed)
-            session.record(CLAIMS[1].id, math.nan if any(map(math.isnan, best)) else min(best) / ours, seed=seed)
-        if name in NEWTON:
-            session.record(CLAIMS[2].id, tallies["GMRES(40)"].median / ours, seed=seed)
+    wanted = [name for name in CASES if not session.only or session.wants(*_claims(name))]
+    names = tuple(name for name in wanted if not session.quick or _claims(name) or name == QUICK)
+    if not names:
+        return
+    session.say(f"2 chains of {len(names)} sequences, seed {seed} ...")
+    with Processes(chain, [Part(names, seed, number, session.quick) for number in (0, 1)]) as chains:
+        tallies = joined(chains())
+    for (name, method), tally in tallies.items():
+        make = CASES[name].make
+        unknowns = NEWTON_SIDE**2 if make is None else len(next(make(np.random.default_rng(0)))[1])
+        session.row(seed=seed, case=name, unknowns=unknowns, method=method, **tally.summary())
+    for name in names:
+        ours = _seconds(tallies[name, CASES[name].recycled])
+        for claim in _claims(name):
+            others = [_seconds(tallies[name, other]) for other in AGAINST[claim]]
+            session.record(claim, math.nan if any(map(math.isnan, others)) else min(others) / ours, seed=seed)
 
 
-def chain(part: Part) -> dict[str, Tally]:
-    """One core's share: the methods take turns at every system, set-up included.
+def _claims(name: str) -> list[str]:
+    """Ids of the claims about a case."""
+    ids = [claim.id for claim in CLAIMS]
+    return ids[:2] if name == WAVES else ids[2:] if CASES[name].make is None else []
+
+
+def _seconds(tally: Tally) -> float:
+    """The median; NaN where a system failed."""
+    return tally.median_seconds if all(tally.converged) else math.nan
+
+
+def chain(part: Part) -> dict[tuple[str, str], Tally]:
+    """One core's share: the methods take turns at every system, set-up included; by case and method.
 
     Args:
         part: which systems.
     """
     torch.set_num_threads(1)
-    case, rng = CASES[part.name], np.random.default_rng([part.seed, part.number])
     _warm_up()
-    tallies: dict[str, Tally] = {}
+    tallies: dict[tuple[str, str], Tally] = {}
     with torch.no_grad():
-        if case.make is None:
-            _nonlinear(case, rng, part.length, tallies)
-        else:
-            _linear(case, case.make(rng), part.length, tallies)
+        for name in part.names:
+            case, rng = CASES[name], np.random.default_rng([part.seed, part.number])
+            length = 1 if part.quick else case.length
+            run = _nonlinear(case, rng, length) if case.make is None else _linear(case, case.make(rng), length)
+            for method, seconds, iterations, residual, converged in run:
+                tally = tallies.setdefault((name, method), Tally())
+                tally.seconds.append(seconds)
+                tally.iterations.append(iterations)
+                tally.residuals.append(residual)
+                tally.converged.append(converged and residual <= RTOL)
     return tallies
 
 
-def _linear(case: Case, systems: Iterator[System], length: int, tallies: dict[str, Tally]) -> None:
+Found = tuple[str, float, int, float, bool]
+"""Method, seconds, iterations, true residual, and whether it converged by itself."""
+
+
+def _linear(case: Case, systems: Iterator[System], length: int) -> Iterator[Found]:
     methods, pattern = case.methods(), None
     for matrix, b in itertools.islice(systems, length):
         one = CSR.from_scipy(matrix)
@@ -206,22 +198,32 @@ def _linear(case: Case, systems: Iterator[System], length: int, tallies: dict[st
             # What another method had to finish is no success of this one.
             alone = bool(found.converged) and "; then" not in found.method
             x = torch.as_tensor(found.x).numpy()
-            tallies.setdefault(name, Tally()).add(seconds, int(found.iterations), _residual(matrix, b, x), alone)
+            yield name, seconds, int(found.iterations), _residual(matrix, b, x), alone
         columns = matrix.tocsc()
         began = time.perf_counter()
-        factors = scipy.sparse.linalg.splu(
-            columns, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
-        x = factors.solve(b)
-        seconds = time.perf_counter() - began
-        tallies.setdefault(SUPERLU, Tally()).add(seconds, 0, _residual(matrix, b, x), True)
+        x = _superlu(columns, b)
+        yield SUPERLU, time.perf_counter() - began, 0, _residual(matrix, b, x), True
+
+
+def _superlu(matrix: Any, b: np.ndarray) -> np.ndarray:
+    """By factors without pivoting off the diagonal, whose solution is corrected where that was unwise."""
+    factors = scipy.sparse.linalg.splu(
+        matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
+    x = factors.solve(b)
+    for _ in range(3):
+        r = b - matrix @ x
+        if np.linalg.norm(r) <= RTOL * np.linalg.norm(b):
+            break
+        x = x + factors.solve(r)
+    return x
 
 
 def _residual(matrix: Any, b: np.ndarray, x: np.ndarray) -> float:
     return float(np.linalg.norm(b - matrix @ x) / np.linalg.norm(b))
 
 
-def _nonlinear(case: Case, rng: np.random.Generator, length: int, tallies: dict[str, Tally]) -> None:
+def _nonlinear(case: Case, rng: np.random.Generator, length: int) -> Iterator[Found]:
     problem = NonlinearDiffusion(NEWTON_SIDE, case.exponential)
     methods = case.methods() | {"SuperLU, by Direct()": Direct()}
     start = torch.zeros(problem.n, dtype=torch.float64)
@@ -235,8 +237,7 @@ def _nonlinear(case: Case, rng: np.random.Generator, length: int, tallies: dict[
             seconds = time.perf_counter() - began
             left = float(torch.linalg.vector_norm(residual(torch.as_tensor(found.x)))) / first
             assert found.linear_iterations is not None
-            steps = int(found.linear_iterations)
-            tallies.setdefault(name, Tally()).add(seconds, steps, left, bool(found.converged))
+            yield name, seconds, int(found.linear_iterations), left, bool(found.converged)
 
 
 def _warm_up() -> None:
@@ -246,16 +247,3 @@ def _warm_up() -> None:
         methods = Case(make, 20, 10, 4, 1).methods() | {"Direct": Direct()}
         for method in methods.values():
             solve(matrix, b, method, throw=False)
-
-
-def _joined(chains: list[Mapping[str, Tally]]) -> dict[str, Tally]:
-    """The systems of both chains together."""
-    return {
-        name: Tally(
-            *(
-                [value for tallies in chains for value in getattr(tallies[name], column)]
-                for column in ("seconds", "iterations", "residuals", "converged")
-            )
-        )
-        for name in chains[0]
-    }
