@@ -28,8 +28,8 @@ __all__ = ["Choosing"]
 _WARM_UP, _PILOT = 2, 8
 """Iterations to compile what an arm needs, and those that tell what one takes."""
 
-_AGAIN = 1.25
-"""An arm that was cut off is tried again if it may take so many times as many iterations."""
+_AGAIN, _CHANCES = 1.25, 2
+"""An arm that was cut off is tried again if it may take so many times as many iterations; so often in all."""
 
 _STEP = 6
 """Products with the matrix that an iteration takes at least, where none was timed yet."""
@@ -158,7 +158,7 @@ class Choosing(Prepared):
             return self._predicted(kind, arm) <= HOPELESS * level
         if record.limit:
             # It was cut off: worth another try where its iterations turned out to be cheaper than was thought.
-            return self._limit(kind, arm, torch.get_num_threads()) > _AGAIN * record.limit
+            return record.cut < _CHANCES and self._limit(kind, arm, torch.get_num_threads()) > _AGAIN * record.limit
         # A single loss may be a mishap of the machine.
         return min(record.losses) <= HOPELESS * level * max(2 / len(record.losses), 1.0)
 

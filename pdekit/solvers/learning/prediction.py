@@ -17,14 +17,14 @@ from pdekit.solvers.reduced.reduced_guess import ReducedGuess
 
 __all__ = ["factoring", "least_seconds", "limited", "product_seconds"]
 
-_FACTOR, _ENTRY = 0.04, 100.0
+_FACTOR, _ENTRY = 0.06, 200.0
 """Products of two numbers that a factorisation takes at least, for each unknown times the square of the width, and for
-each stored entry. SuperLU needs 6 and 1.5 times the first on planes and in boxes."""
+each stored entry. SuperLU needs twice that."""
 
-_COARSENING = 150
+_COARSENING = 800
 """Products with the matrix that choosing the coarse unknowns takes at least."""
 
-_HIERARCHY, _ITERATION, _GUESS = 80, 30, 10
+_HIERARCHY, _ITERATION, _GUESS = 100, 40, 10
 """Products with the matrix that a solve takes at least: with an algebraic hierarchy, by other iterations, and with a
 guess that may leave nothing to iterate for."""
 
