@@ -169,6 +169,8 @@ def test_batches_that_broadcast():
     direct = solve(A, right, ReducedGuess(Direct()), rtol=1e-10)
     assert torch.allclose(direct.x, solution.x, rtol=1e-7)
     assert solve(A[0], b, ReducedGuess(Direct())).x.shape == (49,)
+    alone, plain = solve(A[0], b, ReducedGuess(CG())), solve(A[0], b, CG())
+    assert torch.equal(alone.history, plain.history)
     parts = solve(A, right * (1 + 2j), ReducedGuess(CG()), rtol=1e-10)
     assert torch.allclose(parts.x, (1 + 2j) * solution.x, rtol=1e-7)
 

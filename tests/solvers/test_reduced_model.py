@@ -236,6 +236,8 @@ def test_systems_that_the_model_misses_go_to_the_method():
     tight = model.solve(A, b, rtol=1e-11, method=Direct())
     assert tight.converged.all()
     assert "Direct" in tight.method
+    alone = model.solve(A[3], b, rtol=1e-9, method=CG())
+    assert alone.history.shape == (int(alone.iterations) + 2,)
     one = model.solve(A[3], b.numpy(), rtol=1e-9)
     assert isinstance(one.x, np.ndarray)
     assert "for 1 of 1 systems" in one.method
