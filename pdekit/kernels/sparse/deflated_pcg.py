@@ -1,10 +1,15 @@
-"""Preconditioned conjugate gradients in the complement of a space W, a whole solve in one kernel.
+"""Preconditioned conjugate gradients beside a space W, a whole solve in one kernel.
 
-Every search direction is kept conjugate to W, by two passes over its k vectors an iteration: ``(A W)^T z``, then
-``z - W (W^T A W)^-1 (A W)^T z``. What this costs is reading them, so both lie in tiles of 64 unknowns, ``(tiles, k,
-64)``, each read once from end to end, and W itself is kept in float32: rounded vectors span a space as good as any, and
-all that follows, A W among it, is computed from the rounded ones in float64. W is the same for all matrices, and their
-threads share it.
+Every search direction is z + W (W^T A W)^-1 W^T (r - A z) made conjugate to the last one: what the space can do about
+the residual is done exactly, and the rest of the direction is conjugate to it. If W^T r = 0, as after the start, this
+is deflation; unlike there, what rounding leaves in the space is taken off again.
+
+What this costs is a product and two passes over W an iteration. So W lies in tiles of 64 unknowns, ``(tiles, k, 64)``,
+each read once from end to end, and in float32: rounded vectors span a space as good as any, and all that follows is
+computed from the rounded ones in float64. W is the same for all matrices, and their threads share it.
+
+Source: the method A-DEF2 of Tang, Nabben, Vuik, Erlangga, "Comparison of two-level preconditioners derived from
+deflation, domain decomposition and multigrid methods", J. Sci. Comput. 39, 2009.
 """
 
 from typing import NamedTuple
@@ -22,9 +27,6 @@ _GROUP = 4
 
 _ROUNDING = 1e-13
 """What is left of the energy of a vector is rounding below this part of the energies that cancel in it."""
-
-_EVERY = 16
-"""Steps after which the parts of the residual are taken off that rounding has left in the space."""
 
 
 class KernelSpace(NamedTuple):
@@ -47,10 +49,10 @@ def lay_out(vectors: np.ndarray) -> KernelSpace:
 
 
 @jit
-def _energies(first, columns, entries, rows, tiles, images, energy, scale):
-    """A W into the tiles ``images``, the lower triangle of W^T A W, and ``scale``, the diagonal of W^T diag(A) W."""
+def _energies(first, columns, entries, rows, tiles, energy, scale):
+    """The lower triangle of W^T A W, and ``scale``, the diagonal of W^T diag(A) W."""
     n, k = rows.shape
-    row = np.empty(k)
+    row, images = np.empty(k), np.empty((k, _TILE))
     energy[:] = 0.0
     scale[:] = 0.0
     for tile in range(len(tiles)):
@@ -66,11 +68,9 @@ def _energies(first, columns, entries, rows, tiles, images, energy, scale):
                     for c in range(k):
                         scale[c] += entry * w[c] * w[c]
             for c in range(k):
-                images[tile, c, i] = row[c]
-        for c in range(k, tiles.shape[1]):
-            images[tile, c, :length] = 0.0
+                images[c, i] = row[c]
         for c in range(k):
-            image = images[tile, c]
+            image = images[c]
             for d in range(c + 1):
                 w, total = tiles[tile, d], 0.0
                 for i in range(length):
@@ -117,35 +117,44 @@ def _solve(factor, v):
 
 
 @jit
-def _products(tiles, v, other, out):
-    """``out = tiles^T v``; returns <v, other>."""
-    n = len(v)
-    out[:] = 0.0
-    inner = 0.0
-    for tile in range(len(tiles)):
-        begin = tile * _TILE
-        length = min(_TILE, n - begin)
-        part, beside = v[begin : begin + length], other[begin : begin + length]
+def _products(tiles, begin, length, part, out):
+    """Adds W^T v to ``out``, for the part of v that meets one tile."""
+    tile = begin // _TILE
+    for c in range(0, len(out), _GROUP):
+        w0, w1, w2, w3 = tiles[tile, c], tiles[tile, c + 1], tiles[tile, c + 2], tiles[tile, c + 3]
+        s0 = s1 = s2 = s3 = 0.0
         for i in range(length):
-            inner += part[i] * beside[i]
-        for c in range(0, len(out), _GROUP):
-            w0, w1, w2, w3 = tiles[tile, c], tiles[tile, c + 1], tiles[tile, c + 2], tiles[tile, c + 3]
-            s0 = s1 = s2 = s3 = 0.0
-            for i in range(length):
-                s0 += w0[i] * part[i]
-                s1 += w1[i] * part[i]
-                s2 += w2[i] * part[i]
-                s3 += w3[i] * part[i]
-            out[c] += s0
-            out[c + 1] += s1
-            out[c + 2] += s2
-            out[c + 3] += s3
-    return inner
+            s0 += w0[i] * part[i]
+            s1 += w1[i] * part[i]
+            s2 += w2[i] * part[i]
+            s3 += w3[i] * part[i]
+        out[c] += s0
+        out[c + 1] += s1
+        out[c + 2] += s2
+        out[c + 3] += s3
+
+
+@jit
+def _misfit(first, columns, entries, z, r, tiles, shares, part):
+    """``shares = W^T (r - A z)``; returns <r, z>."""
+    n = len(z)
+    shares[:] = 0.0
+    slope = 0.0
+    for begin in range(0, n, _TILE):
+        length = min(_TILE, n - begin)
+        for i in range(length):
+            total = 0.0
+            for place in range(first[begin + i], first[begin + i + 1]):
+                total += entries[place] * z[columns[place]]
+            part[i] = r[begin + i] - total
+            slope += r[begin + i] * z[begin + i]
+        _products(tiles, begin, length, part, shares)
+    return slope
 
 
 @jit
 def _combine(tiles, shares, z, beta, p, part):
-    """``p = z + beta p - tiles shares``."""
+    """``p = z + beta p + W shares``."""
     n = len(z)
     for tile in range(len(tiles)):
         begin = tile * _TILE
@@ -156,24 +165,9 @@ def _combine(tiles, shares, z, beta, p, part):
             w0, w1, w2, w3 = tiles[tile, c], tiles[tile, c + 1], tiles[tile, c + 2], tiles[tile, c + 3]
             f0, f1, f2, f3 = shares[c], shares[c + 1], shares[c + 2], shares[c + 3]
             for i in range(length):
-                part[i] -= w0[i] * f0 + w1[i] * f1 + w2[i] * f2 + w3[i] * f3
+                part[i] += w0[i] * f0 + w1[i] * f1 + w2[i] * f2 + w3[i] * f3
         for i in range(length):
             p[begin + i] = part[i]
-
-
-@jit
-def _take_off(tiles, images, factor, shares, x, r, part):
-    """Solve inside the space: moves parts of the residual that are not orthogonal to it into x; returns the norm."""
-    _products(tiles, r, r, shares)
-    _solve(factor, shares)
-    _combine(images, shares, r, 0.0, r, part)
-    for c in range(len(shares)):
-        shares[c] = -shares[c]
-    _combine(tiles, shares, x, 0.0, x, part)
-    square = 0.0
-    for i in range(len(r)):
-        square += r[i] * r[i]
-    return np.sqrt(square)
 
 
 @jit
@@ -193,7 +187,7 @@ def _residual(first, columns, entries, b, x, r):
 
 @jit
 def deflated_conjugate_gradients(
-    indptr, indices, entries, b, x, kind, starts, places, values, work, vectors, rows, tiles, images, rtol, atol,
+    indptr, indices, entries, b, x, kind, starts, places, values, work, vectors, rows, tiles, rtol, atol,
     max_iterations, history, kept, steps,
 ):  # fmt: skip
     """Solve A x = b.
@@ -205,7 +199,6 @@ def deflated_conjugate_gradients(
         kind, starts, places, values, work: the preconditioner, as in `pcg`.
         vectors: ``(4, n)`` scratch.
         rows, tiles: of a :class:`KernelSpace`; of no vectors for plain conjugate gradients.
-        images: float64 scratch of the shape of ``tiles``.
         rtol: relative to ||b||.
         atol: absolute.
         max_iterations: at most so many.
@@ -230,10 +223,13 @@ def deflated_conjugate_gradients(
     history[0] = norm
     reason, iterations, slope = MAX_ITERATIONS, 0, 1.0
     if k > 0 and norm > wanted and max_iterations > 0:
-        _energies(first, columns, entries, rows, tiles, images, factor, scale)
+        _energies(first, columns, entries, rows, tiles, factor, scale)
         if not _factor(factor, scale):
             return NOT_DEFINITE, 0, norm
-        _take_off(tiles, images, factor, shares, x, r, part)
+        for begin in range(0, n, _TILE):
+            _products(tiles, begin, min(_TILE, n - begin), r[begin:], shares)
+        _solve(factor, shares)
+        _combine(tiles, shares, x, 0.0, x, part)
         norm = _residual(first, columns, entries, b, x, r)
     for step in range(max_iterations + 1):
         if norm <= wanted:
@@ -241,34 +237,36 @@ def deflated_conjugate_gradients(
             break
         if step == max_iterations:
             break
-        if k > 0 and step % _EVERY == _EVERY - 1:
-            # No direction leads there any more, so what is left would stay.
-            norm = _take_off(tiles, images, factor, shares, x, r, part)
         precondition(kind, starts, places, entries, values, work, r, z)
-        previous = slope
-        slope = _products(images, z, r, shares)
-        if step < len(kept):
-            scale = 1.0 / np.sqrt(slope)
+        previous, slope = slope, 0.0
+        if k > 0:
+            slope = _misfit(first, columns, entries, z, r, tiles, shares, part)
+            _solve(factor, shares)
+        else:
             for i in range(n):
-                kept[step, i] = scale * z[i]
-        _solve(factor, shares)
+                slope += r[i] * z[i]
+        if step < len(kept):
+            over = 1.0 / np.sqrt(slope)
+            for i in range(n):
+                kept[step, i] = over * z[i]
         _combine(tiles, shares, z, slope / previous if step > 0 else 0.0, p, part)
-        curvature = 0.0
+        curvature, descent = 0.0, 0.0
         for i in range(n):
             total = 0.0
             for place in range(first[i], first[i + 1]):
                 total += entries[place] * p[columns[place]]
             q[i] = total
             curvature += total * p[i]
-        if not (np.isfinite(curvature) and np.isfinite(slope)):
+            descent += r[i] * p[i]
+        if not (np.isfinite(curvature) and np.isfinite(descent)):
             reason = NOT_FINITE
             break
-        if not (curvature > 0.0 and slope > 0.0):
+        if not (curvature > 0.0 and slope > 0.0 and descent > 0.0):
             reason = NOT_DEFINITE
             break
         if step < len(steps):
             steps[step, 0], steps[step, 1] = slope, curvature
-        alpha = slope / curvature
+        alpha = descent / curvature
         square = 0.0
         for i in range(n):
             x[i] += alpha * p[i]

@@ -129,12 +129,12 @@ class CompiledRuns(Runs):
         def one(turn: int, scratch: dict) -> None:
             i = systems[turn]
             if not scratch:
-                scratch["vectors"], scratch["images"] = np.empty((4, n)), np.empty(tiles.shape)
+                scratch["vectors"] = np.empty((4, n))
                 scratch["history"] = np.empty(self.max_iterations + 1)
             code, self.iterations[i], self.residual[i] = deflated_conjugate_gradients(
                 self.indptr, self.indices, self.entries[self.owner[i]], b[i], x[i],
                 *kernel_preconditioner(self.preconditioner, self.owner[i]), scratch["vectors"], rows, tiles,
-                scratch["images"], self.rtol, self.atol, self.max_iterations, scratch["history"], kept, steps,
+                self.rtol, self.atol, self.max_iterations, scratch["history"], kept, steps,
             )  # fmt: skip
             self.reasons[i] = REASONS[code]
             self.history[i] = torch.from_numpy(scratch["history"][: self.iterations[i] + 1].copy())
