@@ -8,6 +8,7 @@ from pdekit.core import InputError
 from pdekit.solvers import (
     AMG,
     CG,
+    GCRODR,
     GMRES,
     IC0,
     ICT,
@@ -57,7 +58,7 @@ def test_arguments_of_the_wrong_kind_are_named(make, said):
     "method",
     [
         *(CG(p) for p in (AMG(), IC0(), IC0(ordering="cuthill-mckee"), ICT(), SSOR(), Chebyshev(), BlockJacobi(2))),
-        *(CG(Jacobi()), DeflatedCG(), GMRES(ILU0()), SOR(), Direct(), Auto()),
+        *(CG(Jacobi()), DeflatedCG(), GMRES(ILU0()), GCRODR(), SOR(), Direct(), Auto()),
         *(CG(AMG(kept=KeptTransfers())), Direct(KeptFactor()), Chain(CG(IC0()))),
     ],
     ids=str,

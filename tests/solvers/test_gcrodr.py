@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 import torch
-from solvers.matrices import convection, dense, helmholtz, vectors
+from solvers.matrices import convection, dense, helmholtz, laplacian, vectors
 
-from pdekit.solvers import CSR, GMRES, ILU0, Jacobi, solve
+from pdekit.core import InputError
+from pdekit.domain import Grid
+from pdekit.solvers import CSR, GMRES, ILU0, Jacobi, diffusion, memories, newton, solve
 from pdekit.solvers.recycling.gcrodr import GCRODR
+from pdekit.solvers.recycling.harvest import harvest
 from pdekit.solvers.recycling.policies import Always, Freeze, Never
 from pdekit.solvers.recycling.space import RecycleSpace
 
@@ -128,6 +132,102 @@ def test_state_goes_on_identically(tmp_path):
     rest = solve(A[3:], b[3:], GCRODR(ILU0(), 30, space=loaded, update=Freeze(after=2)))
     assert torch.equal(rest.x, whole.x[3:])
     assert torch.equal(rest.iterations, whole.iterations[3:])
+
+
+def test_what_a_cycle_leaves_is_harmonic_ritz():
+    # Oracle: the dense generalised eigenproblem (A Z)^H (A Z p - theta Z p) = 0, complex pairs among its solutions.
+    for kind in ("general", "complex"):
+        A = torch.from_numpy(dense(kind))
+        rows = torch.randn(12, 40, dtype=A.dtype, generator=torch.Generator().manual_seed(1))
+        images = rows @ A.mT
+        outer = torch.linalg.qr(images.mT)[0].mT
+        vectors, orthonormal = harvest(rows, outer, outer.conj() @ images.mT, 5)
+        assert torch.allclose(vectors @ A.mT, orthonormal, atol=1e-10)
+        assert torch.allclose(orthonormal @ orthonormal.mH, torch.eye(len(vectors), dtype=A.dtype), atol=1e-12)
+        Z, AZ = rows.mT.numpy(), images.mT.numpy()
+        values, modes = scipy.linalg.eig(AZ.conj().T @ AZ, AZ.conj().T @ Z)
+        order = np.argsort(np.abs(values))
+        smallest = (Z @ modes)[:, order[:4]]
+        inside = np.linalg.lstsq(vectors.mT.numpy(), smallest)[0]
+        # Four of five: the last may be half of a pair.
+        assert np.abs(vectors.mT.numpy() @ inside - smallest).max() < 1e-9 * np.abs(smallest).max()
+        assert kind == "complex" or np.iscomplex(values).any()
+
+
+def test_gradients_go_through_the_adjoint():
+    # Oracle: dense algebra by autograd.
+    entries, b = torch.from_numpy(dense("general")), torch.from_numpy(vectors("general"))
+    space = RecycleSpace(4)
+    found = []
+    for run in (
+        lambda A: solve(A, b, GCRODR(Jacobi(), 12, space=space), rtol=1e-12).x,
+        lambda A: b @ torch.linalg.inv(A).mT,
+    ):
+        leaf = entries.clone().requires_grad_()
+        (run(leaf) ** 2).sum().backward()
+        found.append(leaf.grad)
+    assert torch.allclose(*found, atol=1e-8 * float(found[1].abs().max()))
+    before = space.basis.clone()
+    symmetric = torch.from_numpy(dense("symmetric")).requires_grad_()
+    solve(symmetric, b, GCRODR(Jacobi(), 12, space=space), rtol=1e-12).x.sum().backward()
+    assert symmetric.grad.isfinite().all()
+    assert not torch.equal(before, space.basis)
+
+
+def test_newton_recycles_from_step_to_step():
+    A = torch.from_numpy(laplacian(20).toarray())
+    pattern = CSR.from_scipy(laplacian(20))
+
+    def residual(u):
+        return pattern.matvec(u) + 0.02 * u.exp() - 1e-2
+
+    def jacobian(u):
+        return CSR.from_scipy(scipy.sparse.csr_array((A + torch.diag(0.02 * u.exp())).numpy()))
+
+    space = RecycleSpace(10)
+    method = GCRODR(ILU0(), 20, space=space)
+    start = np.zeros(400)
+    first = newton(residual, start, jacobian, method=method, rtol=1e-10)
+    again = newton(residual, start, jacobian, method=method, rtol=1e-10)
+    assert memories(method) == (space,)
+    assert np.abs(first.x - again.x).max() < 1e-8
+    assert int(again.linear_iterations) < int(first.linear_iterations)
+    assert np.linalg.norm(residual(torch.from_numpy(again.x))) <= 1e-10 * np.linalg.norm(residual(torch.zeros(400)))
+
+
+def test_grids_and_their_null_space():
+    coefficient, source = torch.rand(2, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    system = diffusion(Grid((16, 16), closed=False), 0.1 + coefficient[:1], source).balanced()
+    solution = solve(system.operator, system.rhs, GCRODR(restart=20, vectors=8), rtol=1e-10)
+    assert solution.x.mean(-1).abs().max() < 1e-10 * solution.x.abs().max()
+    assert (system.rhs - system.operator.matvec(solution.x)).norm() <= 1e-9 * system.rhs.norm()
+    assert solution.iterations[2] < solution.iterations[0]
+
+
+def test_a_lost_system_goes_to_plain_gmres_and_says_so():
+    A, b = convection(16), np.random.default_rng(0).standard_normal(256)
+    space = RecycleSpace(19)
+    space.replace(torch.randn(19, 256, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    lost = solve(A, b, GCRODR(ILU0(), restart=20, space=space, update=Never(), max_iterations=20))
+    assert lost.converged
+    assert "GCRO-DR(20, 19)" in lost.method
+    assert "; then GMRES(20)" in lost.method
+
+
+def test_what_it_refuses():
+    with pytest.raises(InputError, match=r"restart=20 and a space of 20 vectors, which leaves no steps .* such as 40"):
+        GCRODR(restart=20)
+    with pytest.raises(InputError, match="restart=40 and a space of 50 vectors"):
+        GCRODR(space=RecycleSpace(50))
+    for space in (20, RecycleSpace):
+        with pytest.raises(InputError, match=r"GCRODR has space=.*; expected None or an object such as RecycleSpace"):
+            GCRODR(space=space)
+    for update in (None, "always", Freeze):
+        with pytest.raises(InputError, match=r"GCRODR has update=.*; expected Freeze\(\), Always\(\) or Never\(\)"):
+            GCRODR(update=update)
+    for name in ("restart", "vectors", "max_iterations"):
+        with pytest.raises(InputError, match=f"GCRODR has {name}=2.5; expected a whole number"):
+            GCRODR(**{name: 2.5})
 
 
 def test_the_space_ages():

@@ -13,6 +13,7 @@ from pdekit.core import InputError
 from pdekit.solvers import (
     CG,
     CSR,
+    GCRODR,
     GMRES,
     MINRES,
     BiCGStab,
@@ -46,8 +47,8 @@ FITTING = {
         BiCGStab(Jacobi()),
         DeflatedCG(Jacobi(), 5),
     ],
-    "symmetric": [MINRES(), GMRES(), GMRES(restart=25), BiCGStab()],
-    "general": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(), BiCGStab(Jacobi())],
+    "symmetric": [MINRES(), GMRES(), GMRES(restart=25), BiCGStab(), GCRODR(restart=12, vectors=4)],
+    "general": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(), BiCGStab(Jacobi()), GCRODR(Jacobi(), 12, 4)],
     "hermitian definite": [
         CG(),
         FlexibleCG(),
@@ -57,9 +58,9 @@ FITTING = {
         BiCGStab(),
         DeflatedCG(Jacobi(), 5),
     ],
-    "hermitian": [MINRES(), GMRES()],
-    "complex symmetric": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(Jacobi())],
-    "complex": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(Jacobi())],
+    "hermitian": [MINRES(), GMRES(), GCRODR(Jacobi(), 12, 4)],
+    "complex symmetric": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(Jacobi()), GCRODR(restart=12, vectors=4)],
+    "complex": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(Jacobi()), GCRODR(restart=12, vectors=4)],
 }
 
 
@@ -87,7 +88,7 @@ def test_a_batch_gives_what_its_systems_give_alone(kind, method):
         assert torch.allclose(together.x[row], alone.x, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=7), BiCGStab(), FlexibleCG(), DeflatedCG()])
+@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=7), BiCGStab(), FlexibleCG(), DeflatedCG(), GCRODR()])
 def test_systems_that_have_stopped_are_frozen(method):
     A, b = laplacian(12), np.random.default_rng(0).standard_normal((2, 144))
     good = solve(A, b, method, rtol=1e-10)
@@ -207,7 +208,7 @@ class _LowerTriangle(Preconditioner):
         return DenseMatrix(torch.linalg.inv(torch.tril(entries)))
 
 
-@pytest.mark.parametrize("method", [FlexibleCG(_Wandering(), memory=3), GMRES(_Wandering())])
+@pytest.mark.parametrize("method", [FlexibleCG(_Wandering(), memory=3), GMRES(_Wandering()), GCRODR(_Wandering())])
 def test_a_preconditioner_that_changes(method):
     scale = np.random.default_rng(0).uniform(1, 100, 40)
     A = dense("definite") + np.diag(scale)
@@ -217,7 +218,7 @@ def test_a_preconditioner_that_changes(method):
     assert "GMRES" not in solution.method or "flexible" in solution.method
 
 
-@pytest.mark.parametrize("method", [GMRES(_LowerTriangle()), BiCGStab(_LowerTriangle())])
+@pytest.mark.parametrize("method", [GMRES(_LowerTriangle()), BiCGStab(_LowerTriangle()), GCRODR(_LowerTriangle())])
 def test_a_preconditioner_that_is_not_symmetric_speeds_up(method):
     A, b = convection(16), np.ones(256)
     plain = solve(A, b, type(method)())
@@ -285,15 +286,15 @@ def test_restarts_that_stall_are_named():
     assert solve(shift, np.eye(8)[0], GMRES(restart=8)).iterations == 8
 
 
-@pytest.mark.parametrize("method", [MINRES(max_iterations=7), GMRES(max_iterations=7), BiCGStab(max_iterations=7)])
-def test_the_limit_is_kept(method):
-    failed = solve(laplacian(16), np.ones(256), method, throw=False)
+@pytest.mark.parametrize("kind", [MINRES, GMRES, BiCGStab, GCRODR])
+def test_the_limit_is_kept(kind):
+    failed = solve(laplacian(16), np.ones(256), kind(max_iterations=7), throw=False)
     assert failed.reason == Reason.MAX_ITERATIONS
     assert failed.iterations == 7
     assert failed.history.shape == (8,)
 
 
-@pytest.mark.parametrize("method", [MINRES(), GMRES(), BiCGStab()])
+@pytest.mark.parametrize("method", [MINRES(), GMRES(), BiCGStab(), GCRODR()])
 def test_singular_and_inconsistent(method):
     A, b = np.diag([1.0, 2.0, 0.0]) + 0.0, np.ones(3)
     A[2, :2] = A[:2, 2] = 0.0
@@ -304,7 +305,7 @@ def test_singular_and_inconsistent(method):
     assert np.isfinite(failed.x).all()
 
 
-@pytest.mark.parametrize("method", [MINRES(), GMRES(), BiCGStab()])
+@pytest.mark.parametrize("method", [MINRES(), GMRES(), BiCGStab(), GCRODR()])
 def test_overflow_is_named(method):
     A = np.diag([1e200, 1.0, 2.0])
     failed = solve(A, np.array([1e200, 1.0, 1.0]), method, throw=False)
@@ -312,7 +313,7 @@ def test_overflow_is_named(method):
     assert np.isfinite(failed.x).all()
 
 
-@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=60), BiCGStab(), FlexibleCG(), DeflatedCG()])
+@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=60), BiCGStab(), FlexibleCG(), DeflatedCG(), GCRODR()])
 def test_an_unreachable_tolerance_is_named(method):
     A = laplacian(8)
     with pytest.raises(NotConverged, match="below what float64 can attain") as caught:
@@ -389,7 +390,7 @@ def _steps(device):
         conjugate_gradients(grid, P, random(2, 256), None, wanted, 5, check_every=None, directions=rule)
 
 
-@pytest.mark.parametrize("method", [CG, FlexibleCG, DeflatedCG, MINRES, GMRES, BiCGStab])
+@pytest.mark.parametrize("method", [CG, FlexibleCG, DeflatedCG, MINRES, GMRES, BiCGStab, GCRODR])
 def test_what_is_no_preconditioner_and_no_limit_is_refused(method):
     name = method.__name__
     with pytest.raises(InputError, match=rf"{name} has preconditioner='AMG'; expected None or an object"):
@@ -406,6 +407,7 @@ def test_limits_far_above_the_need_cost_no_memory():
     for method in (
         CG(max_iterations=10**12),
         DeflatedCG(max_iterations=10**12),
+        GCRODR(restart=10**12, max_iterations=10**12),
         GMRES(restart=10**12, max_iterations=10**12),
     ):
         solution = solve(A, b, method)
@@ -417,7 +419,9 @@ def test_limits_far_above_the_need_cost_no_memory():
 
 
 @pytest.mark.parametrize(
-    "method", [MINRES(), MINRES(Jacobi()), GMRES(), BiCGStab(), FlexibleCG(), CG(), DeflatedCG(Jacobi())], ids=str
+    "method",
+    [MINRES(), MINRES(Jacobi()), GMRES(), BiCGStab(), FlexibleCG(), CG(), DeflatedCG(Jacobi()), GCRODR()],
+    ids=str,
 )
 @pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
 @pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_array])

@@ -17,6 +17,7 @@ from pdekit.solvers.krylov.gmres import GMRES
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, owners
 from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.recycling.chain import single
 from pdekit.solvers.recycling.harvest import harvest
 from pdekit.solvers.recycling.policies import Freeze, UpdatePolicy
 from pdekit.solvers.recycling.space import RecycleSpace
@@ -25,7 +26,10 @@ from pdekit.solvers.solution import Reason
 __all__ = ["GCRODR"]
 
 _STALLED = 1 - 1e-4
-"""A cycle that leaves more than this part of the residual will not be followed by better ones."""
+"""Cycles that leave more than this part of the residual, one after the other, will not be followed by better ones."""
+
+_PATIENCE = 2
+"""So many of them."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,10 @@ class GCRODR(Method):
     Args:
         preconditioner: None means none.
         restart: vectors that a cycle works with, those of the space among them.
-        vectors: of the fresh space that a call makes where none is handed in; a space brings its own number.
+        vectors: of the fresh space that is made where none is handed in; a space brings its own number.
         update: when the space is updated: ``Freeze()`` during the first systems and whenever it has aged, ``Always()``
             in every cycle as published, ``Never()``.
-        space: outlives the solve; None makes a fresh one for each call.
+        space: outlives the solve; None makes a fresh one each time the method is bound to matrices.
         max_iterations: per system, over all cycles.
 
     Example:
@@ -95,25 +99,27 @@ class _Prepared(Prepared):
     def __init__(self, operator: LinearOperator, method: GCRODR):
         super().__init__(operator)
         self.method = method
+        self.space = RecycleSpace(method.vectors) if method.space is None else method.space
         self.unit = unit_of(operator)
-        self.matrices = _each(operator, self.unit)
+        scaled = operator if self.unit == 1 else operator.with_values([v / self.unit for v in operator.values])
+        places = itertools.product(*map(range, operator.batch_shape))
+        self.matrices = [single(scaled, place) for place in places]
         recipe = method.preconditioner
         self.preconditioners = [None if recipe is None else recipe.setup(matrix) for matrix in self.matrices]
-        kept = method.vectors if method.space is None else method.space.vectors
         first = self.preconditioners[0] if self.preconditioners else None
-        self.name = f"GCRO-DR({method.restart}, {kept}), {first.name if first else 'no'} preconditioner"
+        self.suspect = False
+        self.name = f"GCRO-DR({method.restart}, {self.space.vectors}), {first.name if first else 'no'} preconditioner"
 
     def run(
         self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
     ) -> Outcome:
-        method, batch, n = self.method, b.shape[:-1], b.shape[-1]
-        space = RecycleSpace(method.vectors) if method.space is None else method.space
+        batch, n = b.shape[:-1], b.shape[-1]
         rows = b.reshape(-1, n)
         guesses = None if x0 is None else (x0 * self.unit).reshape(-1, n)
         runs = []
         for i, owner in enumerate(owners(self.operator.batch_shape, batch).tolist()):
             guess = None if guesses is None else guesses[i]
-            runs.append(self._one(owner, space, rows[i], guess, rtol, atol))
+            runs.append(self._one(owner, rows[i], guess, rtol, atol))
         steps = max(len(run.history) for run in runs)
         history = torch.full((steps, len(runs)), torch.nan, dtype=torch.float64)
         for i, run in enumerate(runs):
@@ -133,40 +139,28 @@ class _Prepared(Prepared):
             sum(run.bind_seconds for run in runs),
         )
 
-    def _one(self, owner: int, space: RecycleSpace, b: Tensor, x0: Tensor | None, rtol: float, atol: float) -> "_Run":
+    def _one(self, owner: int, b: Tensor, x0: Tensor | None, rtol: float, atol: float) -> "_Run":
         run = _Run(self.matrices[owner], self.preconditioners[owner], b, x0)
         wanted = max(rtol * float(torch.linalg.vector_norm(b)), atol)
         if not run.norm <= wanted:
-            run.bind(space)
-            updates = self.method.update.updates(space.record)
-            run.solve(space, wanted, self.method.restart, self.method.max_iterations, updates)
+            run.bind(self.space)
+            updates = self.method.update.updates(self.space.record)
+            brought = len(run.vectors) > 0
+            run.solve(self.space, wanted, self.method.restart, self.method.max_iterations, updates)
+            self.suspect |= brought and not run.norm <= wanted
         return run
 
     def adjoint(self) -> Prepared:
         """Plain GMRES for the adjoint matrix, whose solutions live elsewhere than in the space."""
-        return self if self.operator.hermitian else self.fallback().adjoint()
+        return self if self.operator.hermitian else self._plain().adjoint()
 
-    def fallback(self) -> Prepared:
-        """Plain GMRES, so that no space loses a system."""
+    def fallback(self) -> Prepared | None:
+        """Plain GMRES where a system was lost with a space that came from others."""
+        return self._plain() if self.suspect else None
+
+    def _plain(self) -> Prepared:
         method = self.method
         return GMRES(method.preconditioner, method.restart, method.max_iterations).prepare(self.operator)
-
-
-def _each(A: LinearOperator, unit: float) -> list[LinearOperator]:
-    """The matrices of a batch, counted through it, as operators of their own, divided by the unit.
-
-    Raises:
-        InputError: a batch of matrices that are not known by their values.
-    """
-    if not A.batch_shape:
-        return [A if unit == 1 else A.with_values([values / unit for values in A.values])]
-    if not A.values:
-        raise InputError(
-            f"GCRODR solves one system after the other, but {A.name} is a batch {A.batch_shape} that cannot be taken "
-            "apart: it stores no values. Solve its systems one by one."
-        )
-    indices = itertools.product(*map(range, A.batch_shape))
-    return [A.with_values([values[index] / unit for values in A.values]) for index in indices]
 
 
 class _Run:
@@ -215,7 +209,7 @@ class _Run:
             limit: iterations.
             updates: whether to learn.
         """
-        patience = 2
+        patience = _PATIENCE
         while self.norm > wanted and self.reason is Reason.CONVERGED:
             if self.iterations >= limit:
                 self.reason = Reason.MAX_ITERATIONS
@@ -224,7 +218,9 @@ class _Run:
             believed = self._cycle(wanted, restart, limit, space.vectors if updates else None)
             if believed and not self.norm <= max(wanted, 0.5 * before):
                 self.reason = Reason.STAGNATION  # met rounding, not a need for more steps
-            elif not self.norm <= max(wanted, _STALLED * before):
+            elif self.norm <= max(wanted, _STALLED * before):
+                patience = _PATIENCE
+            else:
                 # A space that learns may still get over it.
                 patience, updates = patience - 1, True
                 if patience == 0 and self.reason is Reason.CONVERGED:
