@@ -211,7 +211,13 @@ def _without_union(message: str) -> str:
     return "; or ".join(own or causes)
 
 
-OTHER_MEMBERS = ("Subclasses are disabled", "does not correspond to a subclass", "__init__()", "instantiatable class")
+OTHER_MEMBERS = (
+    "Expected a <class",
+    "Subclasses are disabled",
+    "does not correspond to a subclass",
+    "__init__()",
+    "instantiatable class",
+)
 
 
 def _readable(message: str) -> str:
