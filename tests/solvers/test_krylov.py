@@ -58,7 +58,7 @@ FITTING = {
         BiCGStab(),
         DeflatedCG(Jacobi(), 5),
     ],
-    "hermitian": [MINRES(), GMRES(), GCRODR(Jacobi(), 12, 4)],
+    "hermitian": [MINRES(), GMRES()],
     "complex symmetric": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(Jacobi()), GCRODR(restart=12, vectors=4)],
     "complex": [GMRES(), GMRES(Jacobi(), restart=10), BiCGStab(Jacobi()), GCRODR(restart=12, vectors=4)],
 }
