@@ -167,8 +167,9 @@ def chain(part: Part) -> dict[str, Tally]:
     """All systems by all methods, one system after the other."""
     torch.set_num_threads(1)
     given = _made(part)
-    for name, method in methods(part.problem).items():  # compiled code is loaded
-        _solve(given[0], name, method)
+    for name, method in methods(part.problem).items():
+        for system in given[:2]:  # compiled code is loaded, that of memories with the second system
+            _solve(system, name, method)
     tallies, sides = defaultdict(Tally), methods(part.problem)
     for system in given:
         for name, method in sides.items():
