@@ -57,7 +57,7 @@ def impedance(size: int, waves: float, vary: float, rng: np.random.Generator) ->
 
 
 def convection(size: int, peclet: float, correlation: float, rng: np.random.Generator) -> Iterator[System]:
-    """-Laplace(u) + Pe w . grad u = 1 on the unit square, u = 0 on its boundary, by central differences.
+    """-Laplace(u) + Pe w . grad u = 1 on the unit square, u = 0 on its boundary, by skew central differences.
 
     w is the curl of a smooth random stream function, of mean speed 1, that changes from system to system.
 
@@ -77,7 +77,8 @@ def convection(size: int, peclet: float, correlation: float, rng: np.random.Gene
         speed = np.sqrt(np.mean(flow[0] ** 2 + flow[1] ** 2))
         matrix = laplacian.copy()
         for component, derivative in zip((flow[1], -flow[0]), along, strict=True):
-            matrix = matrix + scipy.sparse.diags_array(peclet * h * component.ravel() / speed) @ derivative
+            speeds = scipy.sparse.diags_array(peclet * h * component.ravel() / speed)
+            matrix = matrix + 0.5 * (speeds @ derivative + derivative @ speeds)
         yield scipy.sparse.csr_array(matrix), np.full(size**2, h**2)
         stream = correlation * stream + np.sqrt(1 - correlation**2) * smooth(size, rng)
 
