@@ -86,7 +86,7 @@ def test_a_run_file_names_the_order():
         (["--stream.rtol", "{class_path: LabelTolerence}"], "Did you mean LabelTolerance?"),
         (["--stream.rtol", "Auto"], "stream.rtol"),
         (["--stream.rtol", "{class_path: LabelTolerance, init_args: {fctor: 1}}"], "Did you mean factor?"),
-        (["--stream.rtol", "{class_path: LabelTolerance, init_args: {start: 2}}"], "stream.rtol: LabelTolerance(start=2.0"),
+        (["--stream.rtol", "{class_path: LabelTolerance, init_args: {start: 2}}"], "rtol: LabelTolerance(start=2.0"),
     ],
 )
 def test_mistakes_are_named_with_their_key(words, expected):
