@@ -3,18 +3,17 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pdekit import fem
 from pdekit.bench.harness import Claim, Session
+from pdekit.bench.recycling.tally import Tally
 from pdekit.bench.timing import Processes
 from pdekit.core.random import Keys
 from pdekit.domain import Boundary, Box, Disk, Grid, Mesh
@@ -26,9 +25,9 @@ from pdekit.solvers import (
     IC0,
     Direct,
     KeptTransfers,
-    LinearOperator,
     Method,
     Multigrid,
+    Solution,
     Stencil,
     diffusion,
     solve,
@@ -50,9 +49,9 @@ NOTES = (
     "alpha 2.5) of standard deviation 1, with autocorrelation 0.99 from each system to the next. Two chains, one per "
     "core, each in a single-threaded process. The systems come one at a time, as new matrices of one pattern; within a "
     "chain every method solves a system before any solves the next.",
-    "hierarchies: milliseconds are wall-clock time of pdekit.solve, set-up included, averaged over all systems, the "
-    "first one, which is coarsened, included. The claims compare AMG(kept=KeptTransfers()) with the faster one of two "
-    'fresh set-ups, AMG() and AMG("aggregation").',
+    "hierarchies: milliseconds are wall-clock time of pdekit.solve, set-up included (medians, and means over all "
+    "systems, the first one, which every method coarsens, included). The claims compare the means of "
+    'CG(AMG(kept=KeptTransfers())) and of the faster one of two fresh set-ups, AMG() and AMG("aggregation").',
 )
 
 LENGTHS = {"darcy": 60, "disk": 60, "tets": 12}
@@ -89,15 +88,17 @@ class Part:
 
 
 @dataclass
-class Tally:
-    """What one method did with the systems of a chain."""
+class Setups(Tally):
+    """With the seconds of set-up of each system, and whether it was coarsened."""
 
-    seconds: list[float] = field(default_factory=list)
     setup: list[float] = field(default_factory=list)
-    iterations: list[int] = field(default_factory=list)
-    residuals: list[float] = field(default_factory=list)
-    converged: list[bool] = field(default_factory=list)
-    coarsened: int = 0
+    coarsened: list[bool] = field(default_factory=list)
+
+    def add(self, solution: Solution, seconds: float) -> None:
+        super().add(solution, seconds)
+        self.setup.append(solution.setup_seconds)
+        kept = "transfers kept" in solution.method and "anew" not in solution.method
+        self.coarsened.append("AMG" in solution.method and not kept)
 
 
 def neighbours(domain: Grid | Mesh, count: int, seed: int, number: int = 0) -> Float[Tensor, "count *nodes"]:
@@ -159,45 +160,28 @@ def methods(problem: str) -> dict[str, Method]:
     return sides | {"CG(Multigrid()), stencil": CG(Multigrid())} if problem == "darcy" else sides
 
 
-_made = lru_cache(maxsize=1)(systems)
-
-
 @torch.no_grad()
-def chain(part: Part) -> dict[str, Tally]:
+def chain(part: Part) -> dict[str, Setups]:
     """All systems by all methods, one system after the other."""
     torch.set_num_threads(1)
-    given = _made(part)
+    given = systems(part)
     for name, method in methods(part.problem).items():
         for system in given[:2]:  # compiled code is loaded, that of memories with the second system
             _solve(system, name, method)
-    tallies, sides = defaultdict(Tally), methods(part.problem)
+    tallies, sides = defaultdict(Setups), methods(part.problem)
     for system in given:
         for name, method in sides.items():
-            _record(tallies[name], system, name, method)
+            tallies[name].add(*_solve(system, name, method))
     return dict(tallies)
 
 
-def _solve(system: System, name: str, method: Method):
-    A: LinearOperator = system.matrix
-    if "stencil" in name:
-        assert system.stencil is not None
-        A = system.stencil
-    elif isinstance(A, CSR):
-        A = CSR(A.pattern, None, A.entries)  # nothing that another method found of it
+def _solve(system: System, name: str, method: Method) -> tuple[Solution, float]:
+    """The solution and the seconds it took."""
+    fresh = CSR(system.matrix.pattern, None, system.matrix.entries)  # without what another method found of it
+    A = system.stencil if "stencil" in name and system.stencil is not None else fresh
     began = time.perf_counter()
     solution = solve(A, system.rhs, method, rtol=RTOL, throw=False)
     return solution, time.perf_counter() - began
-
-
-def _record(tally: Tally, system: System, name: str, method: Method) -> None:
-    solution, seconds = _solve(system, name, method)
-    matrix, b, x = system.matrix.to_scipy(), system.rhs.numpy(), np.asarray(solution.x)
-    tally.seconds.append(seconds)
-    tally.setup.append(solution.setup_seconds)
-    tally.iterations.append(int(solution.iterations))
-    tally.residuals.append(float(np.linalg.norm(b - matrix @ x) / np.linalg.norm(b)))
-    tally.converged.append(bool(solution.converged))
-    tally.coarsened += int("AMG" in name and ("transfers kept" not in solution.method or "anew" in solution.method))
 
 
 def measure(session: Session, seed: int) -> None:
@@ -212,26 +196,18 @@ def measure(session: Session, seed: int) -> None:
         session.say(f"2 chains of {length} neighbouring systems ({problem}), seed {seed} ...")
         with Processes(chain, [Part(problem, seed, number, length) for number in (0, 1)]) as chains:
             halves = chains()
-        seconds = {name: _rows(session, problem, seed, name, [half[name] for half in halves]) for name in halves[0]}
+        found = {name: _joined([half[name] for half in halves]) for name in halves[0]}
+        for name, tally in found.items():
+            columns = {"setup_ms": 1e3 * statistics.median(tally.setup), "coarsened": sum(tally.coarsened)}
+            session.row(problem=problem, seed=seed, method=name, **tally.summary(), **columns)
         for claim in claims:
-            session.record(claim, seconds[KEPT] / min(seconds[name] for name in FRESH), seed=seed)
+            fresh = min(found[name].mean_seconds for name in FRESH)
+            session.record(claim, found[KEPT].mean_seconds / fresh, seed=seed)
 
 
-def _rows(session: Session, problem: str, seed: int, name: str, halves: Sequence[Tally]) -> float:
-    """One row; returns the mean seconds of a system."""
-
-    def joined(what: str) -> list:
-        return [value for half in halves for value in getattr(half, what)]
-
-    seconds = joined("seconds")
-    columns: Mapping[str, object] = {
-        "milliseconds": 1e3 * statistics.mean(seconds),
-        "median_ms": 1e3 * statistics.median(seconds),
-        "setup_ms": 1e3 * statistics.median(joined("setup")),
-        "iterations": statistics.mean(joined("iterations")),
-        "coarsened": sum(half.coarsened for half in halves),
-        "failed": joined("converged").count(False),
-        "true_residual": max(joined("residuals")),
-    }
-    session.row(problem=problem, seed=seed, systems=len(seconds), method=name, **columns)
-    return statistics.mean(seconds)
+def _joined(halves: Sequence[Setups]) -> Setups:
+    whole = Setups()
+    for half in halves:
+        for column in fields(whole):
+            getattr(whole, column.name).extend(getattr(half, column.name))
+    return whole
