@@ -28,6 +28,7 @@ SEEDS = 5
 SLOW, EVERY = 3.0, 6
 """A fixed method slower by more than this factor is timed on one ticket of so many, spread over the sequence."""
 PECLET = 50.0
+_LEARNING, _NAIVE = "Auto(learn=True)", "naive"
 
 _ROUGH = LogNormal(GaussianField(alpha=2, tau=3))
 
@@ -146,33 +147,40 @@ def measure(session: Session, seed: int) -> None:
 def _sequence(session: Session, name: str, case: Case, seed: int, inner: int) -> tuple[float, float]:
     """Seconds of the learner over those of the best method in hindsight, and of the naive one over the learner's."""
     calls, systems, number = (3, 4, seed) if session.quick else (CALLS, SYSTEMS, SEEDS * seed + inner)
-    # Warmed up on systems of another seed: compiling and loading are no part of either side.
-    warm = next(tickets(case, 1_000_000 + number, 1, systems, session.quick))
+    # Warmed up on a few systems of another seed: compiling and loading are no part of either side.
+    warm = next(tickets(case, 1_000_000 + number, 1, 4, session.quick))
     A = warm[0][0]
-    arms = {name_of(arm): Side(arm) for arm in arms_for(A, Auto().candidates(A), case.single, ())}
-    sides = {"learning": Side(Auto(learn=True)), "naive": Side(case.naive, sparse=True), **arms}
-    for side in (*(Side(arm) for arm in arms_for(A, Auto().candidates(A), case.single, ())), Side(Auto(learn=True))):
-        side.run(warm[:6])
-    Side(case.naive, sparse=True).run(warm[:1])
+
+    def choices() -> dict[str, Side]:
+        """Everything that there is to choose from, with empty memories; the naive method may be among it."""
+        found = {name_of(arm): Side(arm) for arm in arms_for(A, Auto().candidates(A), case.single, ())}
+        alike = name_of(case.naive) in found and isinstance(A, CSR)
+        return found if alike else {_NAIVE: Side(case.naive, sparse=True), **found}
+
+    for side in (*choices().values(), Side(Auto(learn=True))):
+        side.run(warm)
+    sides = {_LEARNING: Side(Auto(learn=True)), **choices()}
+    naive = _NAIVE if _NAIVE in sides else name_of(case.naive)
     for place, ticket in enumerate(tickets(case, number, calls, systems, session.quick)):
         known = [side.total(1) for side in sides.values() if side.seconds and not side.missed]
         order = list(sides.items())
         for key, side in (*order[place % len(order) :], *order[: place % len(order)]):
             slow = bool(side.seconds) and side.total(1) > SLOW * min(known)
-            if key == "learning" or not slow or place % EVERY == 0:
+            if key == _LEARNING or not slow or place % EVERY == 0:
                 side.run(ticket)
     totals = {key: side.total(calls) for key, side in sides.items()}
-    best = min((key for key in arms if not sides[key].missed), key=lambda key: totals[key])
+    fixed = [key for key, side in sides.items() if key not in (_LEARNING, _NAIVE) and not side.missed]
+    best = min(fixed, key=lambda key: totals[key])
     for key, side in sides.items():
         session.row(
             problem=name, seed=number, method=key, milliseconds=1e3 * totals[key] / (calls * systems),
             tickets=len(side.seconds), iterations=side.iterations / max(side.samples, 1), missed=side.missed,
-            best=key == best, chosen=side.told if key == "learning" else "",
+            best=key == best, chosen=side.told if key == _LEARNING else "",
         )  # fmt: skip
-    failed = sides["learning"].missed > 0
+    failed = sides[_LEARNING].missed > 0
     return (
-        math.inf if failed else totals["learning"] / totals[best],
-        0.0 if failed else totals["naive"] / totals["learning"],
+        math.inf if failed else totals[_LEARNING] / totals[best],
+        0.0 if failed else totals[naive] / totals[_LEARNING],
     )
 
 
