@@ -117,38 +117,38 @@ def _solve(factor, v):
 
 
 @jit
-def _products(tiles, begin, length, part, out):
-    """Adds W^T v to ``out``, for the part of v that meets one tile."""
-    tile = begin // _TILE
-    for c in range(0, len(out), _GROUP):
-        w0, w1, w2, w3 = tiles[tile, c], tiles[tile, c + 1], tiles[tile, c + 2], tiles[tile, c + 3]
-        s0 = s1 = s2 = s3 = 0.0
-        for i in range(length):
-            s0 += w0[i] * part[i]
-            s1 += w1[i] * part[i]
-            s2 += w2[i] * part[i]
-            s3 += w3[i] * part[i]
-        out[c] += s0
-        out[c + 1] += s1
-        out[c + 2] += s2
-        out[c + 3] += s3
+def _products(tiles, v, out):
+    """``out = W^T v``."""
+    n = len(v)
+    out[:] = 0.0
+    for tile in range(len(tiles)):
+        begin = tile * _TILE
+        length = min(_TILE, n - begin)
+        part = v[begin : begin + length]
+        for c in range(0, len(out), _GROUP):
+            w0, w1, w2, w3 = tiles[tile, c], tiles[tile, c + 1], tiles[tile, c + 2], tiles[tile, c + 3]
+            s0 = s1 = s2 = s3 = 0.0
+            for i in range(length):
+                s0 += w0[i] * part[i]
+                s1 += w1[i] * part[i]
+                s2 += w2[i] * part[i]
+                s3 += w3[i] * part[i]
+            out[c] += s0
+            out[c + 1] += s1
+            out[c + 2] += s2
+            out[c + 3] += s3
 
 
 @jit
-def _misfit(first, columns, entries, z, r, tiles, shares, part):
-    """``shares = W^T (r - A z)``; returns <r, z>."""
-    n = len(z)
-    shares[:] = 0.0
+def _misfit(first, columns, entries, z, r, q):
+    """``q = r - A z``; returns <r, z>."""
     slope = 0.0
-    for begin in range(0, n, _TILE):
-        length = min(_TILE, n - begin)
-        for i in range(length):
-            total = 0.0
-            for place in range(first[begin + i], first[begin + i + 1]):
-                total += entries[place] * z[columns[place]]
-            part[i] = r[begin + i] - total
-            slope += r[begin + i] * z[begin + i]
-        _products(tiles, begin, length, part, shares)
+    for i in range(len(z)):
+        total = 0.0
+        for place in range(first[i], first[i + 1]):
+            total += entries[place] * z[columns[place]]
+        q[i] = r[i] - total
+        slope += r[i] * z[i]
     return slope
 
 
@@ -226,8 +226,7 @@ def deflated_conjugate_gradients(
         _energies(first, columns, entries, rows, tiles, factor, scale)
         if not _factor(factor, scale):
             return NOT_DEFINITE, 0, norm
-        for begin in range(0, n, _TILE):
-            _products(tiles, begin, min(_TILE, n - begin), r[begin:], shares)
+        _products(tiles, r, shares)
         _solve(factor, shares)
         _combine(tiles, shares, x, 0.0, x, part)
         norm = _residual(first, columns, entries, b, x, r)
@@ -240,7 +239,8 @@ def deflated_conjugate_gradients(
         precondition(kind, starts, places, entries, values, work, r, z)
         previous, slope = slope, 0.0
         if k > 0:
-            slope = _misfit(first, columns, entries, z, r, tiles, shares, part)
+            slope = _misfit(first, columns, entries, z, r, q)
+            _products(tiles, q, shares)
             _solve(factor, shares)
         else:
             for i in range(n):
