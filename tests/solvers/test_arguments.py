@@ -25,6 +25,7 @@ from pdekit.solvers import (
     Jacobi,
     KeptFactor,
     KeptTransfers,
+    TunedSSOR,
     solve,
 )
 
@@ -58,7 +59,7 @@ def test_arguments_of_the_wrong_kind_are_named(make, said):
     "method",
     [
         *(CG(p) for p in (AMG(), IC0(), IC0(ordering="cuthill-mckee"), ICT(), SSOR(), Chebyshev(), BlockJacobi(2))),
-        *(CG(Jacobi()), DeflatedCG(), GMRES(ILU0()), GCRODR(), SOR(), Direct(), Auto()),
+        *(CG(Jacobi()), DeflatedCG(), GMRES(ILU0()), GCRODR(), TunedSSOR(), SOR(), Direct(), Auto()),
         *(CG(AMG(kept=KeptTransfers())), Direct(KeptFactor()), Chain(CG(IC0()))),
     ],
     ids=str,

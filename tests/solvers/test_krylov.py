@@ -26,6 +26,7 @@ from pdekit.solvers import (
     Preconditioner,
     Reason,
     Stencil,
+    TunedSSOR,
     solve,
 )
 from pdekit.solvers.krylov.arnoldi import Arnoldi, orthogonalise
@@ -88,7 +89,9 @@ def test_a_batch_gives_what_its_systems_give_alone(kind, method):
         assert torch.allclose(together.x[row], alone.x, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("method", [MINRES(), GMRES(restart=7), BiCGStab(), FlexibleCG(), DeflatedCG(), GCRODR()])
+@pytest.mark.parametrize(
+    "method", [MINRES(), GMRES(restart=7), BiCGStab(), FlexibleCG(), DeflatedCG(), GCRODR(), TunedSSOR()]
+)
 def test_systems_that_have_stopped_are_frozen(method):
     A, b = laplacian(12), np.random.default_rng(0).standard_normal((2, 144))
     good = solve(A, b, method, rtol=1e-10)
