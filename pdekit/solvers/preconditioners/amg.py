@@ -35,7 +35,8 @@ class AMG(Preconditioner):
     none within their aggregate (aggregation); it gets a hierarchy of its own. Nor does it go on sharing once the
     compiled :class:`CG` has taken 1.3 times the iterations that the representative needs; it is then set up anew, and
     the solution says so. The rule looks at the numbers of the batch alone, so that a batch gives the same again, on any
-    number of threads. ``print(AMG().setup(A))`` says how many share.
+    number of threads. ``print(AMG().setup(A))`` says how many share. Between calls, :class:`KeptTransfers` carries on
+    what was decided, by a rule of its own.
 
     Args:
         kind: "classical" splits the unknowns into coarse and fine ones (Ruge-Stüben): for scalar problems;
