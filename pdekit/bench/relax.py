@@ -206,9 +206,9 @@ BENCHMARK = Benchmark(
         "(ChebCB: degree 5; context: Young's omega of the matrix, from its entries' sum over its trace). They start "
         "knowing nothing. The gain is the iterations of omega = 1 over theirs, all steps included.",
         f"Every {EVERY}th step was also solved with all omegas, which gives the best fixed one and the oracle (the "
-        "best one of each step), and by what an expert would take instead: Young's formula for omega, which is near "
-        "the oracle because coefficients are constant; IC(0); AMG (set up anew); and the sine transform, which for the "
-        "same reason solves these systems outright.",
+        "best one of each step), and by what an expert would take instead: Young's formula for omega, from the entries "
+        "of the matrix; IC(0); AMG (set up anew); and the sine transform, which solves these systems outright because "
+        "their coefficients are constant.",
         "Milliseconds a step, one system at a time, set-up included, all methods taking turns. The diagonal being "
         "constant, CG with Jacobi is plain CG. The picture shows the iterations beyond those of the best fixed omega, "
         "on the largest grid and with the first seed.",
