@@ -12,6 +12,7 @@ from pdekit.solvers.direct.spectral import Spectral
 from pdekit.solvers.method import Method
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.stencil import Stencil
 from pdekit.solvers.preconditioners.amg import AMG
 from pdekit.solvers.reduced.reduced_guess import ReducedGuess
 
@@ -31,16 +32,15 @@ guess that may leave nothing to iterate for."""
 
 def product_seconds(A: LinearOperator) -> float:
     """Seconds of a product with one matrix of the batch: the unit of all predictions, measured where they are made."""
-    one = A[(0,) * len(A.batch_shape)] if A.batch_shape and isinstance(A, CSR) else A
+    one = A[(0,) * len(A.batch_shape)] if A.batch_shape and isinstance(A, CSR | Stencil) else A
     x = torch.ones(A.shape[0], dtype=A.dtype, device=A.device)
-    count = 1 if isinstance(A, CSR) else max(math.prod(A.batch_shape), 1)
 
     def once() -> float:
         began = time.perf_counter()
         one.matvec(x)
         return time.perf_counter() - began
 
-    return min(once() for _ in range(4)) / count
+    return min(once() for _ in range(3))
 
 
 def least_seconds(method: Method, A: LinearOperator, product: float, systems: int = 1) -> float:
