@@ -182,10 +182,13 @@ def _measure(session: Session, points: int, steps: int) -> None:
 
     # Against the best fixed omega, whose iterations stand for those of the steps up to its next measurement.
     ends = np.minimum(EVERY * np.arange(1, table.shape[1] + 1), steps)
-    reference = np.cumsum(table[best, :, 0] * np.diff(ends, prepend=0))
+    lasting = np.diff(ends, prepend=0)
+    reference = np.cumsum(table[best, :, 0] * lasting)
     curves = {FIXED: sides[FIXED]} | {name: side for (name, seed), side in chosen.items() if seed == 0}
+    totals = {name: np.cumsum(side.iterations)[ends - 1] for name, side in curves.items()}
+    totals["oracle"] = np.cumsum(oracle[:, 0] * lasting)
     session.curves["regret"] = {"steps": ends.tolist()} | {
-        name: (np.cumsum(side.iterations)[ends - 1] - reference).tolist() for name, side in curves.items()
+        name: (total - reference).tolist() for name, total in totals.items()
     }
 
 

@@ -52,9 +52,10 @@ def test_a_small_run(monkeypatch):
     assert {row["steps"] for row in rows} == {30, 2}
     curves = report["curves"]["regret"]
     assert curves["steps"] == [25, 30]
-    assert set(curves) == {"steps", "omega = 1", *relax.BANDITS}
+    assert set(curves) == {"steps", "omega = 1", "oracle", *relax.BANDITS}
     assert all(len(line) == 2 for line in curves.values())
     assert 0 <= curves["omega = 1"][0] <= curves["omega = 1"][1]
+    assert curves["oracle"][1] <= curves["oracle"][0] <= 0
 
 
 def test_one_claim_alone():
