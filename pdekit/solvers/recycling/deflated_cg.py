@@ -73,7 +73,8 @@ class DeflatedCG(Method):
 
     Source:
         Saad, Yeung, Erhel, Guyomarc'h, "A deflated version of the conjugate gradient algorithm", SIAM J. Sci. Comput.
-        21, 2000; the form that rounding does not harm: A-DEF2 of Tang, Nabben, Vuik, Erlangga, J. Sci. Comput. 39, 2009.
+        21, 2000; the form that rounding does not harm: A-DEF2 of Tang, Nabben, Vuik, Erlangga, J. Sci. Comput. 39,
+        2009.
     """
 
     preconditioner: Preconditioner | None = IC0()  # noqa: RUF009 - immutable
