@@ -50,7 +50,7 @@ COUNT = 100
 """Systems of a sequence; one Peclet number a core."""
 TURN = 10
 """Systems that one order solves before the next one's turn."""
-BATCH = 32
+BATCH = 16
 """Systems that are solved as one batch."""
 WHOLE: dict[str, dict[str, Method]] = {
     "convection": {
