@@ -57,7 +57,11 @@ def arms_for(A: LinearOperator, table: Sequence[Method], same: bool, further: Se
     kept = [Direct(KeptFactor())] if same and not isinstance(table[0], Spectral) else []
     first = [arm for arm in table[:1] if arm != Direct() or direct]
     later = [arm for arm in (*others, *table[1:]) if arm != Direct()]
-    listed = (*kept, *first, *later) if factoring(A) <= _CHEAP else (*first, *later, *kept)
+    if kept and factoring(A) <= _CHEAP:
+        # What a space gains between neighbours is little beside two triangular solves.
+        listed = (*kept, *first, *(arm for arm in later if not isinstance(arm, DeflatedCG | GCRODR | ReducedGuess)))
+    else:
+        listed = (*first, *later, *kept)
     arms = {name_of(arm): arm for arm in (*listed, *direct, *further)}
     return tuple(_keeping(arm) for arm in arms.values())
 
