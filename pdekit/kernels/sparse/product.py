@@ -30,8 +30,9 @@ def matvec(
     n = len(indptr) - 1
     out = np.empty((len(x), n), dtype=x.dtype)
     parts = threads if threads > 1 and len(indices) > _SPLIT else 1
-    bounds = np.searchsorted(indptr, np.linspace(0, len(indices), parts + 1)[1:-1])
-    bounds = [0, *bounds.tolist(), n]
+    bounds = [0, n]
+    if parts > 1:  # counting takes as long as a product of some 10,000 entries
+        bounds[1:1] = np.searchsorted(indptr, np.linspace(0, len(indices), parts + 1)[1:-1]).tolist()
 
     def one(task: int, _: dict) -> None:
         i, part = divmod(task, parts)
