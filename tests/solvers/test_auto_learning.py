@@ -152,7 +152,8 @@ def test_a_trial_is_cut_off_and_finished_by_the_incumbent(clock, monkeypatch):
         solution = ticket(auto, call)
         assert solution.converged.all()
     record = auto.experience.kinds[0].records[1]
-    assert record.cut >= 1 and record.pulls <= PULLS + 1
+    assert record.cut >= 1
+    assert record.pulls <= PULLS + 1
     measured = [pull for pull in auto.experience.pulls if pull.arm == 1 and pull.how == "cut"]
     assert measured
     # The trial itself ends at twice the incumbent's seconds, the incumbent needs them once more.
@@ -213,7 +214,9 @@ def test_a_lone_slow_call_changes_nothing(clock, monkeypatch):
     kind = auto.experience.kinds[0]
     before = kind.bandit.means[0]
     kind.tell(auto.experience.pulls[-1]._replace(loss=50.0))
-    assert kind.incumbent == 0 and kind.bandit.means[0] < 1.3 * before and not kind.reopened
+    assert kind.incumbent == 0
+    assert kind.bandit.means[0] < 1.3 * before
+    assert not kind.reopened
 
 
 def saved(experience):
@@ -279,10 +282,12 @@ def test_one_matrix_is_recognised_in_call_after_call():
         assert np.linalg.norm(b - A @ solution.x) <= 1e-8 * np.linalg.norm(b)
     kinds = auto.experience.kinds
     assert [kind.context.same for kind in kinds] == [False, True]
-    assert isinstance(kinds[1].arms[0], Direct) and kinds[1].arms[0].kept is not None
+    assert isinstance(kinds[1].arms[0], Direct)
+    assert kinds[1].arms[0].kept is not None
     assert "the same matrix again" in str(auto.experience)
     solve(A * 1.0001, b, auto)
-    assert len(kinds) == 2 and kinds[0].systems == 2
+    assert len(kinds) == 2
+    assert kinds[0].systems == 2
 
 
 def test_kinds_are_apart():
@@ -341,9 +346,12 @@ def test_prepared_once_for_many_right_hand_sides():
 
 
 def test_what_auto_is_given():
-    assert Auto() == Auto() and repr(Auto()) == "Auto()" and hash(Auto()) == hash(Auto())
+    assert Auto() == Auto()
+    assert repr(Auto()) == "Auto()"
+    assert hash(Auto()) == hash(Auto())
     auto = Auto(learn=True, arms=[CG(SSOR(1.5))])
-    assert isinstance(auto.experience, Memory) and memories(auto) == (auto.experience,)
+    assert isinstance(auto.experience, Memory)
+    assert memories(auto) == (auto.experience,)
     assert repr(auto).startswith("Auto(learn=True, arms=[CG(")
     with pytest.raises(InputError, match="go with learn=True"):
         Auto(arms=[Direct()])
@@ -365,4 +373,5 @@ def test_further_arms_are_tried():
     for call in range(8):
         ticket(auto, call)
     records = auto.experience.kinds[0].records
-    assert records[-1].arm == "CG(SSOR(1.5))" and (records[-1].pulls or records[-1].predicted)
+    assert records[-1].arm == "CG(SSOR(1.5))"
+    assert records[-1].pulls or records[-1].predicted
