@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pdekit.bench import auto, auto_learning, auto_table
+from pdekit.bench import auto, auto_table
 from pdekit.bench.harness import run
 from pdekit.solvers import Tag
 

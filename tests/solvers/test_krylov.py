@@ -15,8 +15,10 @@ from pdekit.solvers import (
     CSR,
     GCRODR,
     GMRES,
+    ILU0,
     MINRES,
     BiCGStab,
+    BlockJacobi,
     DeflatedCG,
     DenseMatrix,
     FlexibleCG,
@@ -436,3 +438,22 @@ def test_matrices_whose_squares_vanish_or_overflow(method, size, form):
     for x0 in (None, start / size):
         solution = solve(form(A * size), b, method, rtol=1e-10, x0=x0)
         assert np.abs(solution.x * size - np.linalg.solve(A, b)).max() < 1e-8
+
+
+@pytest.mark.parametrize("preconditioner", [None, Jacobi(), ILU0(), BlockJacobi(2)])
+def test_large_systems_of_a_batch_are_iterated_on_apart(preconditioner):
+    """Oracle: each system in a call of its own; two right-hand sides for each of two matrices, and gradients."""
+    n = 2100
+    tridiagonal = scipy.sparse.diags_array([-1.3, 4.0, -1.0], offsets=[-1, 0, 1], shape=(n, n))
+    one = CSR.from_scipy(tridiagonal.tocsr())
+    A = one.with_values([one.entries * torch.tensor([[[1.0]], [[2.0]]], dtype=torch.float64)])
+    b = torch.randn(2, 2, n, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    together = solve(A, b, GMRES(preconditioner, restart=5))
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        alone = solve(A[i, 0], b[i, j].detach(), GMRES(preconditioner, restart=5))
+        torch.testing.assert_close(together.x[i, j], alone.x, rtol=0, atol=1e-12)
+        torch.testing.assert_close(together.history[: len(alone.history), i, j], alone.history, rtol=1e-6, atol=0)
+        assert int(together.iterations[i, j]) == int(alone.iterations)
+    (gradient,) = torch.autograd.grad(together.x.sum(), b)
+    factors = scipy.sparse.linalg.splu(tridiagonal.T.tocsc())
+    np.testing.assert_allclose(gradient[1, 0].numpy(), factors.solve(np.ones(n)) / 2, rtol=1e-6)

@@ -1,22 +1,28 @@
 """What the Krylov methods share: the recipe bound to a matrix, and what of it the adjoint system uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from math import inf, log2
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pdekit.core.checks import is_fake
 from pdekit.core.errors import InputError
 from pdekit.solvers.method import Outcome, Prepared
-from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.base import LinearOperator, owners
+from pdekit.solvers.operators.single import separable, single
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.solution import Reason
 
 __all__ = ["Iteration", "PreparedKrylov", "Start", "check_preconditioner", "start", "unit_of"]
+
+_LARGE = 2000
+"""Unknowns above which the products with a basis cost more than the steps around them."""
 
 Iteration = Callable[..., Outcome]
 """Called with (A, preconditioner, b, x0, wanted, check_every=..., name=...)."""
@@ -91,6 +97,8 @@ class PreparedKrylov(Prepared):
         iterate: the iteration; called with the matrix, the preconditioner, right-hand sides, guess and wanted norms.
         title: of the method, for reports.
         preconditioner: the recipe set up, where that is known already.
+        apart: iterate on large systems of a batch one after the other on the CPU, for an iteration with so many vectors
+            a system that those of one fit into its cache, and those of all do not.
     """
 
     def __init__(
@@ -100,9 +108,10 @@ class PreparedKrylov(Prepared):
         iterate: Iteration,
         title: str,
         preconditioner: LinearOperator | None = None,
+        apart: bool = False,
     ):
         super().__init__(operator)
-        self.recipe, self.iterate, self.title = recipe, iterate, title
+        self.recipe, self.iterate, self.title, self.apart = recipe, iterate, title, apart
         self.unit = unit_of(operator)
         self.scaled = operator if self.unit == 1 else operator.with_values([v / self.unit for v in operator.values])
         if preconditioner is None and recipe is not None:
@@ -117,8 +126,29 @@ class PreparedKrylov(Prepared):
         # Asking whether all have converged waits for an accelerator, so it is not asked at every step there.
         every = 1 if b.device.type == "cpu" else 8
         x0 = None if x0 is None else x0 * self.unit
-        found = self.iterate(self.scaled, self.preconditioner, b, x0, wanted, check_every=every, name=self.name)
+        if self._one_by_one(b):
+            found = self._each(b, x0, wanted)
+        else:
+            found = self.iterate(self.scaled, self.preconditioner, b, x0, wanted, check_every=every, name=self.name)
         return found if self.unit == 1 else replace(found, x=found.x / self.unit)
+
+    def _one_by_one(self, b: Tensor) -> bool:
+        known = self.preconditioner is None or separable(self.preconditioner)
+        several = b.device.type == "cpu" and not is_fake(b) and b.ndim > 1 and b.shape[:-1].numel() > 1
+        return self.apart and several and b.shape[-1] >= _LARGE and known and separable(self.scaled)
+
+    def _each(self, b: Tensor, x0: Tensor | None, wanted: Tensor) -> Outcome:
+        """The iteration on one system after the other."""
+        batch, n = b.shape[:-1], b.shape[-1]
+        rows, guesses, norms = b.reshape(-1, n), None if x0 is None else x0.reshape(-1, n), wanted.reshape(-1)
+        places = list(product(*map(range, self.operator.batch_shape)))
+        found = []
+        for i, owner in enumerate(owners(self.operator.batch_shape, batch).tolist()):
+            inverse = None if self.preconditioner is None else single(self.preconditioner, places[owner])
+            guess = None if guesses is None else guesses[i]
+            A = single(self.scaled, places[owner])
+            found.append(self.iterate(A, inverse, rows[i], guess, norms[i], check_every=1, name=self.name))
+        return together(found, batch)
 
     def adjoint(self) -> Prepared:
         if self.operator.hermitian:
@@ -127,7 +157,23 @@ class PreparedKrylov(Prepared):
         if self.preconditioner is not None and self.recipe is not None and self.recipe.linear:
             turned = self.preconditioner.adjoint()
         # A map that is not linear has no adjoint: there the recipe is set up for the adjoint matrix.
-        return PreparedKrylov(self.operator.adjoint(), self.recipe, self.iterate, self.title, turned)
+        return PreparedKrylov(self.operator.adjoint(), self.recipe, self.iterate, self.title, turned, self.apart)
+
+
+def together(found: Sequence[Outcome], batch: tuple[int, ...]) -> Outcome:
+    """The outcomes of single systems as that of their batch."""
+    histories = [outcome.history for outcome in found if outcome.history is not None]
+    residuals = [outcome.residual for outcome in found if outcome.residual is not None]
+    steps = max(map(len, histories), default=1)
+    padded = [pad(history, (0, steps - len(history)), value=torch.nan) for history in histories]
+    return replace(
+        found[0],
+        x=torch.stack([outcome.x for outcome in found]).reshape(*batch, -1),
+        iterations=torch.stack([outcome.iterations for outcome in found]).reshape(batch),
+        reason=torch.stack([outcome.reason for outcome in found]).reshape(batch),
+        history=torch.stack(padded, 1).reshape(steps, *batch) if padded else None,
+        residual=torch.stack(residuals).reshape(batch) if residuals else None,
+    )
 
 
 def unit_of(A: LinearOperator) -> float:

@@ -62,7 +62,7 @@ class GMRES(Method):
             flexible=flexible,
         )
         title = f"{'flexible ' if flexible else ''}GMRES({self.restart})"
-        return PreparedKrylov(A, self.preconditioner, iterate, title)
+        return PreparedKrylov(A, self.preconditioner, iterate, title, apart=True)
 
 
 def generalised_minimal_residuals(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import numpy as np
 import scipy.sparse
@@ -91,6 +92,13 @@ class Factored(LinearOperator):
         root[indices[indptr[:-1]]] = 1 / np.sqrt(values[indptr[:-1]])
         scaled = np.where(rows == indices, 1.0, values) * root[rows]
         return scipy.sparse.csr_array((scaled, (indices, rows)), shape=self.shape)
+
+    def __getitem__(self, place: tuple[int, ...]) -> "Factored":
+        """Of one matrix of the batch."""
+        number = int(np.ravel_multi_index(place, self._batch))
+        one = copy(self)
+        one._batch, one._factors = (), [self._factors[number]]
+        return one
 
     def matvec(self, x: Inexact[Tensor, "*#batch n"]) -> Inexact[Tensor, "*#batch n"]:
         return applied(self, self._solve, x)

@@ -1,6 +1,5 @@
 """The systems of a batch one after the other."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ from pdekit.core.errors import InputError
 from pdekit.solvers.confirm import confirmed
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, owners
-from pdekit.solvers.operators.csr import CSR
-from pdekit.solvers.operators.stencil import Stencil
+from pdekit.solvers.operators.single import single
 from pdekit.solvers.solution import Reason, Solution
 
-__all__ = ["Chain", "single"]
+__all__ = ["Chain"]
 
 
 @dataclass(frozen=True)
@@ -57,24 +55,6 @@ class Chain(Method):
 
     def prepare(self, A: LinearOperator) -> Prepared:
         return _Links(A, self)
-
-
-def single(A: LinearOperator, place: tuple[int, ...]) -> LinearOperator:
-    """One matrix of a batch, as a batch without axes.
-
-    Raises:
-        InputError: a batch of products without stored entries, which cannot be taken apart.
-    """
-    if not A.batch_shape:
-        return A
-    if isinstance(A, CSR | Stencil):  # keeps what was found of the whole batch: symmetry, ground
-        return A[place]
-    if not A.values:
-        raise InputError(
-            f"{A.name} is a batch of {math.prod(A.batch_shape)} matrices without stored entries, which cannot be told "
-            "apart; solve them together, or one in each call."
-        )
-    return A.with_values([values[place] for values in A.values])
 
 
 class _Links(Prepared):

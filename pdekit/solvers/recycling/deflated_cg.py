@@ -16,9 +16,9 @@ from pdekit.solvers.krylov.sparse_cg import fits, is_hierarchy
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.single import single
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.ic0 import IC0
-from pdekit.solvers.recycling.chain import single
 from pdekit.solvers.recycling.deflated_runs import CompiledRuns, Runs, TensorRuns
 from pdekit.solvers.recycling.policies import Freeze, UpdatePolicy
 from pdekit.solvers.recycling.ritz import orthogonal_to, smallest_vectors

@@ -16,8 +16,8 @@ from pdekit.solvers.krylov.base import check_preconditioner, unit_of
 from pdekit.solvers.krylov.gmres import GMRES
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, owners
+from pdekit.solvers.operators.single import single
 from pdekit.solvers.preconditioners.base import Preconditioner
-from pdekit.solvers.recycling.chain import single
 from pdekit.solvers.recycling.harvest import harvest
 from pdekit.solvers.recycling.policies import Freeze, UpdatePolicy
 from pdekit.solvers.recycling.space import RecycleSpace
