@@ -66,7 +66,7 @@ class FusedCG(Prepared):
             torch.from_numpy(result.history).reshape(len(result.history), *batch),
             torch.from_numpy(result.residual).reshape(batch),
             f"CG, multigrid preconditioner ({_counted(result.coarsening)})",
-            result.setup_seconds,
+            float(result.setup_seconds),
         )
 
 
