@@ -38,7 +38,7 @@ STEPS, TIME_STEP = 5000, 1e-3
 POINTS = (25, 50, 100, 200)
 EVERY = 25
 """On every so many steps all omegas are tried, and what an expert would take instead."""
-OMEGAS = TunedSSOR().omegas
+OMEGAS = TunedSSOR().choices
 BANDITS = {
     "Tsallis-INF": (lambda seed: TsallisINF(len(OMEGAS), seed=seed), "relax.tsallis"),
     "Tsallis-INF in 6 bins": (lambda seed: TsallisINF(len(OMEGAS), bins=6, seed=seed), None),

@@ -313,6 +313,26 @@ def test_messages(make, said):
         make()
 
 
+@pytest.mark.parametrize("make", BANDITS, ids=NAMES)
+def test_malformed_states_are_refused_and_change_nothing(make):
+    bandit = make()
+    play(bandit, noisy(30, [1.0, 1.0, 2.0, 2.0], 0), np.full(30, 0.5))
+    good = bandit.state_dict()
+    arrays = [name for name, values in good.items() if isinstance(values, torch.Tensor)]
+    malformed = [None, 3, [], {}, good | {"extra": 1}, {1: 2, "bandit": type(bandit).__name__}]
+    malformed += [good | {name: entry} for name in arrays for entry in (None, 3.0, "x", good[name].tolist())]
+    malformed += [good | {name: good[name][..., :-1]} for name in arrays]
+    malformed += [good | {name: good[name].to(torch.complex128)} for name in arrays]
+    floats = [name for name in arrays if good[name].is_floating_point()]
+    malformed += [good | {name: torch.full_like(good[name], worst)} for name in floats for worst in (np.nan, np.inf)]
+    malformed += [good | {name: -1 - good[name]} for name in arrays if good[name].dtype == torch.int64]
+    malformed += [good | {name: torch.ones_like(good[name])} for name in arrays if name == "dropped"]
+    for state in malformed:
+        with pytest.raises(InputError):
+            bandit.load_state_dict(state)
+        assert all(torch.equal(bandit.state_dict()[name], good[name]) for name in arrays)
+
+
 def test_reprs_name_the_arguments():
     assert repr(TsallisINF(2, bins=3)) == "TsallisINF(2, bins=3, interval=(0.0, 1.0), seed=0)"
     assert repr(TsallisINF(2, seed=4)) == "TsallisINF(2, seed=4)"

@@ -51,7 +51,7 @@ def test_the_loss_are_the_iterations_with_the_omega_chosen():
 def test_it_gets_as_fast_as_the_best_omegas_and_without_a_bandit_forgets():
     """Oracle: each of ten matrices, which come again and again, with each omega."""
     A, b = heat(24, [10 ** -(3 * (k % 10) / 10) for k in range(120)]), torch.ones(576, dtype=torch.float64)
-    table = torch.stack([solve(A[:10], b, CG(SSOR(omega))).iterations for omega in TunedSSOR().omegas])
+    table = torch.stack([solve(A[:10], b, CG(SSOR(omega))).iterations for omega in TunedSSOR().choices])
     learnt = solve(A, b, TunedSSOR())
     late = int(learnt.iterations[60:].sum())
     assert late < 1.06 * 6 * int(table.amin(0).sum())
@@ -133,6 +133,21 @@ def test_looseness_is_that_of_youngs_omega():
     assert looseness(CSR.from_scipy(scipy.sparse.eye_array(3))) == 0.0
 
 
+def asked(context):
+    return solve(heat(3, [0.5])[0], np.ones(9), TunedSSOR(context=context))
+
+
+def test_contexts_may_be_numbers_of_numpy_and_torch():
+    for context in (np.float32(0.5), torch.tensor(0.5), np.array([0.5])):
+        assert asked(lambda A, context=context: context).converged
+
+
+def test_without_omegas_it_takes_the_published_ones():
+    assert TunedSSOR(omegas=None).choices == tuple(round(1 + 0.05 * k, 4) for k in range(20))
+    assert repr(TunedSSOR()) == "TunedSSOR(bandit=None, omegas=None, context=None, max_iterations=1000)"
+    assert TunedSSOR(omegas=[1.0, 1.5]) == TunedSSOR(omegas=(1.0, 1.5))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -140,6 +155,15 @@ def test_looseness_is_that_of_youngs_omega():
         (lambda: TunedSSOR(TsallisINF), "expected None or one such as TsallisINF"),
         (lambda: TunedSSOR(omegas=(1.0, 2.0)), "SSOR has omega=2.0"),
         (lambda: TunedSSOR(omegas=()), "TunedSSOR has no omegas"),
+        (lambda: TunedSSOR(omegas=1.5), r"TunedSSOR has omegas=1.5; expected numbers such as \(1.0,"),
+        (lambda: TunedSSOR(omegas="12"), "TunedSSOR has omegas='12'; expected numbers"),
+        (lambda: TunedSSOR(omegas=(1.0, None)), "SSOR has omega=None; expected a number"),
+        (lambda: TunedSSOR(context=float("nan")), "TunedSSOR has the context NaN"),
+        (lambda: asked(lambda A: "x"), "TunedSSOR has context='x'; expected a number"),
+        (lambda: asked(lambda A: None), "TunedSSOR has context=None; expected a number"),
+        (lambda: asked(lambda A: 1j), "TunedSSOR has context=1j; expected a number"),
+        (lambda: asked(lambda A: A.diagonal()), "TunedSSOR has context=tensor"),
+        (lambda: asked(lambda A: float("nan")), "TunedSSOR has the context NaN"),
         (lambda: TunedSSOR(context="sink"), "TunedSSOR has context='sink'; expected a number"),
         (lambda: solve(np.eye(3), np.ones(3), TunedSSOR()), "SSOR .* needs a CSR"),
     ],

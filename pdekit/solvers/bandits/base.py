@@ -1,13 +1,14 @@
 """What every bandit offers."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 import torch
 
-from pdekit.core.checks import check_limit, check_number
+from pdekit.core.checks import check_finite, check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.memory import Memory
 
@@ -76,19 +77,37 @@ class Bandit(Memory):
         numbers = {name: torch.from_numpy(values.copy()) for name, values in self._numbers().items()}
         return {"bandit": type(self).__name__} | numbers
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         own = self._numbers()
+        if not isinstance(state, Mapping):
+            raise InputError(f"The state is {state!r}; expected one that {self} gave by state_dict().")
         if state.get("bandit") != type(self).__name__ or set(state) != {"bandit", *own}:
-            given = state.get("bandit", f"something with the entries {sorted(state)}")
+            given = state.get("bandit", f"something with the entries {sorted(map(str, state))}")
             raise InputError(f"The state is one of {given}; expected one that {self} gave by state_dict().")
+        loaded: dict[str, np.ndarray] = {}
         for name, values in own.items():
-            if (given := tuple(state[name].shape)) != values.shape:
+            entry, kind = state[name], torch.from_numpy(values).dtype
+            if not isinstance(entry, torch.Tensor) or entry.dtype != kind:
+                raise InputError(f"The state has {name}={entry!r}; expected a tensor of {kind}, as state_dict() gives.")
+            if (given := tuple(entry.shape)) != values.shape:
                 raise InputError(
                     f"The state has {name} of shape {given}, and {self} needs {values.shape}: it is one of a bandit "
                     "with other arguments."
                 )
+            check_finite(f"{name} of the state", entry)
+            loaded[name] = entry.detach().cpu().numpy()
+        for name, values in loaded.items():
+            if name in self._unsigned and bool((values < 0).any()):
+                raise InputError(f"The state has {name} below 0; expected one that {self} gave by state_dict().")
+        self._check(loaded)
         for name, values in own.items():
-            values[...] = state[name].numpy()
+            values[...] = loaded[name]
+
+    _unsigned: tuple[str, ...] = ()
+    """Which of the arrays are never below 0."""
+
+    def _check(self, numbers: Mapping[str, np.ndarray]) -> None:
+        """Refuse numbers that learning cannot lead to, with an :class:`InputError`."""
 
 
 class Randomised(Bandit):

@@ -92,5 +92,7 @@ class ChebyshevBandit(Randomised):
         self._totals[2] = loss if first else min(self._totals[2], loss)
         self._totals[3] = max(self._totals[3], loss)
 
+    _unsigned = ("totals",)
+
     def _numbers(self) -> dict[str, np.ndarray]:
         return {"products": self._products, "moments": self._moments, "totals": self._totals}

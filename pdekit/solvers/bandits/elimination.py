@@ -1,10 +1,12 @@
 """The bandit that tries arms in the order of an expert and drops those that are clearly worse."""
 
+from collections.abc import Mapping
 from math import inf
 
 import numpy as np
 
 from pdekit.core.checks import check_limit
+from pdekit.core.errors import InputError
 from pdekit.solvers.bandits.base import Bandit
 
 __all__ = ["SuccessiveElimination"]
@@ -117,6 +119,12 @@ class SuccessiveElimination(Bandit):
         means, uncertainty = self.means, self._uncertainty()
         worse = self._known & (means - uncertainty > means[best] + uncertainty[best])
         self._dropped |= worse
+
+    _unsigned = ("counts", "censored", "sums", "squares")
+
+    def _check(self, numbers: Mapping[str, np.ndarray]) -> None:
+        if numbers["dropped"].all():
+            raise InputError(f"The state has dropped all arms; expected one that {self} gave by state_dict().")
 
     def _numbers(self) -> dict[str, np.ndarray]:
         return {

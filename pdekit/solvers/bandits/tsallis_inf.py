@@ -79,6 +79,8 @@ class TsallisINF(Randomised):
             return 0
         return min(int((self._place(context) + 1) / 2 * self.bins), self.bins - 1)
 
+    _unsigned = ("rounds", "losses")
+
     def _numbers(self) -> dict[str, np.ndarray]:
         return {"sums": self._sums, "rounds": self._rounds, "losses": self._losses}
 

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +26,13 @@ from pdekit.solvers.solution import Solution
 
 __all__ = ["TunedSSOR", "looseness"]
 
-_OMEGAS = tuple(round(float(omega), 4) for omega in np.linspace(1.0, 1.95, 20))
+_PUBLISHED = tuple(round(float(omega), 4) for omega in np.linspace(1.0, 1.95, 20))
+"""The values of omega that the paper chooses from."""
 
 
 @dataclass(frozen=True)
 class TunedSSOR(Method):
-    """:class:`CG` with :class:`SSOR`, the omega of which a bandit chooses for every system; its loss are iterations.
+    """:class:`CG` with :class:`SSOR`, the omega of which a bandit chooses for each system; its loss is the number of iterations.
 
     The systems of a batch are solved one after the other, in their order, so that each profits from those before. For
     later calls to profit too, make the bandit and hand it in; without one, every call makes its own.
@@ -41,12 +43,13 @@ class TunedSSOR(Method):
 
     Args:
         bandit: what is learnt, with an arm for each omega; None makes a ``ChebyshevBandit`` for each call.
-        omegas: to choose from, between 0 and 2.
-        context: of the system to be solved: a number, or a function of a matrix that gives one.
+        omegas: to choose from, between 0 and 2; None means the 20 published values, from 1 to 1.95.
+        context: of the system to be solved: a number, or a function of a matrix that gives one; None means
+            :func:`looseness`.
         max_iterations: per system.
 
     Raises:
-        InputError: a bandit with other arms, or an omega for which SSOR is not definite.
+        InputError: a bandit with other arms, an omega for which SSOR is not definite, or a context that is no number.
 
     Example:
         >>> import scipy.sparse
@@ -65,25 +68,34 @@ class TunedSSOR(Method):
     """
 
     bandit: Bandit | None = None
-    omegas: tuple[float, ...] = _OMEGAS
+    omegas: Sequence[float] | None = None
     context: float | Callable[[CSR], float] | None = None
     max_iterations: int = 1000
 
     def __post_init__(self):
         check_limit("TunedSSOR", "max_iterations", self.max_iterations)
-        if len(self.omegas) == 0:
-            raise InputError("TunedSSOR has no omegas; expected at least one to choose from.")
-        for omega in self.omegas:
-            SSOR(omega)  # refuses one outside
+        if self.omegas is not None:
+            if not isinstance(self.omegas, Sequence) or isinstance(self.omegas, str):
+                raise InputError(f"TunedSSOR has omegas={self.omegas!r}; expected numbers such as (1.0, 1.5, 1.9).")
+            if len(self.omegas) == 0:
+                raise InputError("TunedSSOR has no omegas; expected at least one to choose from.")
+            for omega in self.omegas:
+                SSOR(omega)  # refuses one outside
+            object.__setattr__(self, "omegas", tuple(self.omegas))
         if isinstance(self.bandit, type) or not isinstance(self.bandit, Bandit | None):
             raise InputError(f"TunedSSOR has bandit={self.bandit!r}; expected None or one such as TsallisINF(20).")
-        if self.bandit is not None and self.bandit.arms != len(self.omegas):
+        if self.bandit is not None and self.bandit.arms != (count := len(self.choices)):
             raise InputError(
-                f"TunedSSOR has {len(self.omegas)} omegas and a bandit with {self.bandit.arms} arms; expected an arm "
-                f"for each omega, as {type(self.bandit).__name__}({len(self.omegas)}) has."
+                f"TunedSSOR has {count} omegas and a bandit with {self.bandit.arms} arms; expected an arm for each "
+                f"omega, as {type(self.bandit).__name__}({count}) has."
             )
         if not (self.context is None or callable(self.context)):
-            check_number("TunedSSOR", "context", self.context)
+            _number(self.context)
+
+    @property
+    def choices(self) -> tuple[float, ...]:
+        """The omegas to choose from, one for each arm of the bandit."""
+        return _PUBLISHED if self.omegas is None else tuple(self.omegas)
 
     def prepare(self, A: LinearOperator) -> Prepared:
         A = real_symmetric("SSOR", A)
@@ -92,7 +104,7 @@ class TunedSSOR(Method):
 
     def method(self, arm: int) -> CG:
         """The method that an arm of the bandit stands for."""
-        return CG(SSOR(self.omegas[arm]), self.max_iterations)
+        return CG(SSOR(self.choices[arm]), self.max_iterations)
 
 
 def looseness(A: CSR) -> float:
@@ -115,13 +127,23 @@ def looseness(A: CSR) -> float:
     return 2 / (1 + math.sqrt(1 - (1 - min(max(held, 0.0), 1.0)) ** 2)) - 1
 
 
+def _number(context: Any) -> float:
+    """A context as a bandit takes it."""
+    if isinstance(context, Tensor | np.ndarray) and math.prod(context.shape) == 1:
+        context = context.item()
+    check_number("TunedSSOR", "context", context)
+    if math.isnan(context):
+        raise InputError("TunedSSOR has the context NaN; expected a number.")
+    return float(context)
+
+
 class _Tuned(Prepared):
     """The matrices of a batch, each prepared with the omega that is chosen when it is met."""
 
     def __init__(self, operator: CSR, recipe: TunedSSOR):
         super().__init__(operator)
         self.matrices, self.recipe = operator, recipe
-        self.bandit = recipe.bandit or ChebyshevBandit(len(recipe.omegas))
+        self.bandit = recipe.bandit or ChebyshevBandit(len(recipe.choices))
         self.current: tuple[int, CSR, dict[int, Prepared]] | None = None
         self.setup_seconds = 0.0
 
@@ -161,10 +183,8 @@ class _Tuned(Prepared):
             place = np.unravel_index(index, A.batch_shape)
             self.current = index, A[tuple(int(k) for k in place)] if A.batch_shape else A, {}
         _, A, known = self.current
-        context = self.recipe.context
-        if context is None:
-            context = looseness
-        context = float(context(A)) if callable(context) else float(context)
+        given = looseness if self.recipe.context is None else self.recipe.context
+        context = _number(given(A) if callable(given) else given)
         arm = self.bandit.choose(context)
         if arm not in known:
             began = time.perf_counter()
@@ -173,4 +193,4 @@ class _Tuned(Prepared):
         solution = confirmed(known[arm], b, x0, rtol, atol)
         if steps := int(solution.iterations):  # a system that was solved from the start tells nothing
             self.bandit.learn(arm, steps, context, censored=not bool(solution.converged))
-        return solution, self.recipe.omegas[arm]
+        return solution, self.recipe.choices[arm]
