@@ -99,10 +99,23 @@ def test_a_batch_of_snapshots(inner):
         assert torch.allclose(both.values[k], alone.values, rtol=1e-12)
 
 
+@pytest.mark.parametrize("size", [1e-250, 1e154, 1e307])
+@pytest.mark.parametrize("kind", [torch.float64, torch.complex128])
+def test_snapshots_of_any_size_have_the_same_basis(size, kind):
+    # Oracle: by construction, the squares of whose entries are 0 or infinite.
+    found = pod(size * torch.eye(3, 5, dtype=kind))
+    assert found.basis.shape == (3, 5)
+    assert torch.allclose(found.basis.abs().sum(0), torch.tensor([1.0, 1, 1, 0, 0], dtype=torch.float64))
+    assert torch.allclose(found.values / size, torch.ones(3, dtype=torch.float64))
+    both = pod(torch.stack([size * torch.eye(3, 5, dtype=kind), torch.eye(3, 5, dtype=kind)]))
+    assert torch.allclose(both.values / torch.tensor([[size], [1.0]], dtype=torch.float64), torch.ones(2, 3).double())
+
+
 def test_what_pod_refuses():
     for given, said in (
         (lambda: pod(np.ones(3)), r"snapshots has shape \(3,\); expected \(\*batch, count, n\)"),
         (lambda: pod(np.array([[1.0, np.nan]])), r"snapshots\[0, 1\] is nan"),
+        (lambda: pod(np.ones((3, 0))), r"snapshots has shape \(3, 0\); expected"),
         (lambda: pod(np.eye(2), size=0), "pod has size=0; expected at least 1"),
         (lambda: pod(np.eye(2), tolerance=2.0), "pod has tolerance=2.0; expected a number from 0"),
         (lambda: pod(np.eye(2), inner=DenseMatrix(torch.eye(3))), "Hermitian positive definite matrix of order 2"),
@@ -186,6 +199,58 @@ def test_batches_and_one_function():
     assert str(found) == "EmpiricalInterpolation(1 terms of 3 points, error 0.0e+00)"
 
 
+def line(n: int) -> scipy.sparse.dia_array:
+    return scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(n, n))
+
+
+def test_states_are_copies():
+    found = MatrixInterpolation(thermal_block(parameters(6, 0), cells=6)[0])
+    state = found.state_dict()
+    copy = MatrixInterpolation.from_state_dict(state)
+    for tensor in (state["indptr"], state["indices"], *state["interpolation"].values()):
+        tensor.zero_()
+    new, _ = thermal_block(parameters(5, 1), cells=6)
+    for one in (found, copy):
+        assert torch.allclose(one.combine(one.pick(new)).entries, new.entries, atol=1e-13)
+
+
+def test_states_that_were_tampered_with_are_refused():
+    found = MatrixInterpolation(thermal_block(parameters(6, 0), cells=6)[0])
+    state = found.state_dict()
+    inner = state["interpolation"]
+    assert MatrixInterpolation.from_state_dict(state).error == found.error
+    far = inner["points"].clone()
+    far[1] = 10_000
+    for change, said in (
+        ({"terms": inner["terms"].tolist()}, "terms in the state of a EmpiricalInterpolation is a list"),
+        ({"terms": inner["terms"][0]}, r"terms .* expected a tensor of shape \(d, points\)"),
+        ({"terms": inner["terms"] * torch.nan}, r"terms in .*\[0, 0\] is nan"),
+        ({"terms": 2 * inner["terms"]}, "The triangles in the state .* are off by"),
+        ({"points": far}, r"points in .* runs from \d+ to 10000; expected numbers from 0 to"),
+        ({"points": inner["points"] * 0}, "points in .* names one twice"),
+        ({"points": inner["points"].double()}, r"points .* has shape \(4,\), float64; expected .* int64"),
+        ({"points": inner["points"][:3]}, r"points .* has shape \(3,\), int64; expected a tensor of shape \(4,\)"),
+        ({"chosen": inner["chosen"] - 10}, "chosen in .* runs from -"),
+        ({"errors": -inner["errors"]}, r"has errors=.*; expected none below 0"),
+        ({"errors": inner["errors"][1:]}, r"errors .* expected a tensor of shape \(5,\)"),
+        ({"pivots": inner["pivots"].to(torch.complex128)}, r"pivots .* complex128; expected .* float64"),
+        ({"pivots": 1.1 * inner["pivots"]}, "are off by"),
+        ({"at_points": inner["at_points"] * 0}, "are off by"),
+    ):
+        with pytest.raises(InputError, match=said):
+            MatrixInterpolation.from_state_dict({**state, "interpolation": {**inner, **change}})
+    for change, said in (
+        ({"error": -1.0}, "has error=-1.0; expected a number of at least 0"),
+        ({"error": torch.nan}, "has error=nan; expected a number of at least 0"),
+        ({"error": [0.0]}, r"has error=\[0.0\]; expected a number"),
+        ({"indptr": [0, 1]}, "indptr in the state of a MatrixInterpolation is a list"),
+        ({"indices": state["indices"][1:]}, r"indices .* expected a tensor of shape"),
+        ({"interpolation": 3}, "The state holds a int; expected chosen"),
+    ):
+        with pytest.raises(InputError, match=said):
+            MatrixInterpolation.from_state_dict({**state, **change})
+
+
 def test_what_interpolation_refuses():
     for given, said in (
         (lambda: EmpiricalInterpolation(np.ones(3)), r"samples has shape \(3,\); expected \(parameters, points\)"),
@@ -195,7 +260,17 @@ def test_what_interpolation_refuses():
         (lambda: EmpiricalInterpolation(np.eye(2), size=0), "has size=0; expected at least 1"),
         (lambda: EmpiricalInterpolation(np.eye(2)).interpolate(torch.ones(3)), r"values has shape \(3,\); expected"),
         (lambda: MatrixInterpolation(thermal_block(parameters(2, 0))[0][0]), r"batch \(\); expected a CSR with one"),
-        (lambda: MatrixInterpolation(np.eye(3)), "matrices is a ndarray; expected a CSR"),
+        (lambda: MatrixInterpolation(np.eye(3)), "matrices is a ndarray; expected a CSR.*or a list of SciPy matrices"),
+        (lambda: MatrixInterpolation([]), "matrices is an empty list"),
+        (
+            lambda: MatrixInterpolation([line(3), np.eye(3)]),
+            r"matrices\[1\] is a dense matrix of order 3; expected one",
+        ),
+        (lambda: MatrixInterpolation([line(3), line(4)]), r"matrices\[1\] is a sparse .* of order 3, like the first"),
+        (
+            lambda: MatrixInterpolation([CSR.from_scipy(line(3))[None]]),
+            r"matrices\[0\] is a batch \(1,\); expected one",
+        ),
     ):
         with pytest.raises(InputError, match=said):
             given()
@@ -215,6 +290,23 @@ def test_the_thermal_block_is_reproduced_from_four_entries():
     assert float(picked[5, 2]) == new.to_scipy((5,))[row, column]
     error = (found.combine(picked).entries - new.entries).abs().max() / new.entries.abs().max()
     assert error < 1e-12
+
+
+@pytest.mark.parametrize("complex_part", [1.0, 1j])
+def test_a_list_of_scipy_matrices_is_taken_on_the_union_of_their_patterns(complex_part):
+    # Oracle: the matrices themselves. Three parts of different patterns, of which each matrix has two.
+    parts = [line(8), scipy.sparse.eye_array(8, k=3), complex_part * scipy.sparse.eye_array(8, k=-5)]
+    factors = [(1.0, 2.0, 0.0), (1.0, 0.0, 3.0), (0.0, 1.0, 1.0), (2.0, 0.0, 1.0)]
+    each = [sum(f * A for f, A in zip(row, parts, strict=True) if f) for row in factors]
+    found = MatrixInterpolation(
+        [scipy.sparse.csr_array(each[0]), CSR.from_scipy(each[1]), *map(scipy.sparse.coo_array, each[2:])]
+    )
+    assert len(found) == 3
+    assert found.pattern.nnz == 22 + 5 + 3
+    new = 0.3 * parts[0] - 0.7 * parts[1] + 1.9 * parts[2]
+    assert np.allclose(found.combine(found.pick(new)).to_scipy().toarray(), new.toarray(), atol=1e-14)
+    for k, A in enumerate(each):
+        assert np.allclose(found.combine(found.pick(A)).to_scipy().toarray(), A.toarray(), atol=1e-14), k
 
 
 def test_a_family_without_fixed_parts_is_approximated():

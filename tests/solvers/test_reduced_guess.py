@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from solvers.matrices import dense, helmholtz, vectors
 from solvers.mesh_problems import lognormal
@@ -30,10 +31,12 @@ from pdekit.solvers import (
     pod,
     solve,
 )
+from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.recycling.deflated_cg import DeflatedCG
 from pdekit.solvers.recycling.gcrodr import GCRODR
 from pdekit.solvers.recycling.policies import Never
 from pdekit.solvers.reduced.reduced_guess import reduced_guess
+from pdekit.solvers.solution import Reason
 from pdekit.testing import check_device
 
 # ------------------------------------------------------------------------------------------ what is gained
@@ -204,12 +207,88 @@ def test_gradients_and_zero_right_hand_sides():
 def test_a_space_that_is_wrong_costs_no_solve():
     A, b = thermal_block(parameters(6, 0), 8)
     basis = ReducedBasis()
-    basis.load_state_dict({"basis": torch.full((2, 49), torch.nan).double(), "count": 64, "snapshots": None})
+    basis.basis, basis.count = torch.full((2, 49), torch.nan).double(), 64
     solution = solve(A, b, ReducedGuess(CG(), basis))
     assert "2 vectors, taken 0 of 6 times" in solution.method
+    basis.basis = basis.basis[:0]
+    assert "0 vectors, taken 0 of 6 times" in solve(A, b, ReducedGuess(CG(), basis)).method
+    assert basis.as_recycle_space().basis is None
     failing = solve(A, b, ReducedGuess(CG(max_iterations=2)), throw=False)
     assert not failing.converged.any()
     assert "then CG" in failing.method
+
+
+# --------------------------------------------------------------------------------------- what is not learnt from
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.complex128])
+def test_solutions_whose_norm_is_beyond_all_numbers_are_directions_like_others(kind):
+    # Oracle: the same solutions scaled down.
+    x = torch.randn(6, 30, dtype=kind)
+    huge, small = ReducedBasis(size=4, snapshots=6), ReducedBasis(size=4, snapshots=6)
+    huge.add(x * 1e300)
+    small.add(x * 1e-300)
+    assert huge.count == small.count == 6
+    assert torch.allclose(huge.basis.mH @ huge.basis, small.basis.mH @ small.basis, atol=1e-13)
+    rows = huge.basis @ huge.basis.mH
+    assert torch.allclose(rows, torch.eye(4, dtype=kind), atol=1e-13)
+
+
+def test_huge_solutions_leave_a_basis_that_serves():
+    A, b = thermal_block(parameters(20, 0), 8)
+    basis = ReducedBasis()
+    method = ReducedGuess(Direct(), basis)
+    solve(A[:8] * 1e-200, b, method)
+    assert basis.count == 8
+    found = solve(A[8:], b, method)
+    assert "taken 12 of 12 times" in found.method
+
+
+class Believing(Method):
+    """Calls whatever comes of a dense solve converged, as direct methods do."""
+
+    def prepare(self, A):
+        return _Believed(A)
+
+
+class _Believed(Prepared):
+    def run(self, b, x0, rtol, atol):
+        x = torch.linalg.solve_ex(self.operator.matrix, b.unsqueeze(-1))[0].squeeze(-1)
+        x[1::3] = torch.nan
+        x[2::3] += 1.0
+        met = torch.zeros(len(b), dtype=torch.int64)
+        return Outcome(x, met, met + Reason.CONVERGED.code, None, None, "believing")
+
+
+def test_only_what_solves_its_system_is_learnt():
+    rows = np.stack([dense("definite", seed=seed) for seed in range(12)])
+    A, b = torch.from_numpy(rows), torch.from_numpy(vectors("definite", count=12))
+    basis = ReducedBasis()
+    found = solve(A, b, ReducedGuess(Believing(), basis), throw=False)
+    assert found.converged.sum() == basis.count
+    assert 0 < basis.count < 12
+    kept = basis.state_dict()["snapshots"]
+    exact = torch.linalg.solve(A, b)
+    exact = exact / exact.norm(dim=-1, keepdim=True)
+    assert ((kept @ exact.mT).amax(-1) - 1).abs().max() < 1e-8  # each is one of the solutions
+    assert solve(A, b, ReducedGuess(CG(), basis)).converged.all()
+
+
+@pytest.mark.parametrize("stored", ["dense", "sparse"])
+def test_numerically_singular_matrices_teach_nothing(stored):
+    # A factorisation of matrices of rank 5 finds no pivot of exactly 0, and says nothing.
+    parts = torch.randn(2, 9, 6, 5, dtype=torch.float64)
+    A = parts[0] @ parts[1].mT
+    one = CSR.from_scipy(scipy.sparse.csr_array(np.ones((6, 6))))
+    matrices = DenseMatrix(A) if stored == "dense" else CSR(one.pattern, None, A.reshape(9, 36))
+    b = torch.rand(9, 6, dtype=torch.float64)
+    basis = ReducedBasis()
+    method = ReducedGuess(Direct(), basis)
+    assert not solve(matrices, b, method, throw=False).converged.any()
+    assert basis.count == 0
+    good = torch.diag(torch.arange(1.0, 7.0, dtype=torch.float64))
+    assert solve(good, b, method).converged.all()
+    assert basis.count == 9
 
 
 # ------------------------------------------------------------------------------------------------- the memory
@@ -251,6 +330,45 @@ def test_a_basis_is_saved_and_goes_on():
         copy.load_state_dict({"vectors": 3})
 
 
+def test_states_are_copies():
+    basis = ReducedBasis()
+    basis.add(torch.eye(6, dtype=torch.float64)[:5])
+    state = basis.state_dict()
+    copy = ReducedBasis()
+    copy.load_state_dict(state)
+    for name in ("basis", "snapshots"):
+        state[name].fill_(torch.nan)
+    for one in (basis, copy):
+        assert one.basis.isfinite().all()
+        assert one.state_dict()["snapshots"].isfinite().all()
+
+
+def test_states_that_were_tampered_with_are_refused():
+    basis = ReducedBasis()
+    basis.add(torch.eye(6, dtype=torch.float64)[:5])
+    state = basis.state_dict()
+    for change, said in (
+        ({"basis": state["basis"] * torch.nan}, r"basis in the state of a ReducedBasis\[0, 0\] is nan"),
+        (
+            {"basis": state["basis"][0]},
+            r"basis in .* has shape \(6,\), float64; expected a tensor of shape \(size, 6\)",
+        ),
+        ({"basis": state["basis"][:, :4]}, r"has shape \(4, 4\), float64; expected a tensor of shape \(size, 6\)"),
+        ({"basis": state["basis"].float()}, r"has shape \(4, 6\), float32; expected .* float64"),
+        ({"basis": state["basis"].tolist()}, "basis in the state of a ReducedBasis is a list"),
+        ({"snapshots": state["snapshots"][:3]}, r"snapshots .* \(3, 6\), float64; expected a tensor of shape \(5, n\)"),
+        ({"snapshots": state["snapshots"].int()}, "float64 or complex128"),
+        ({"count": -1}, "has count=-1; expected a whole number of at least 0"),
+        ({"count": torch.nan}, "has count=nan; expected a whole number"),
+        ({"basis": None, "snapshots": None}, "count=5, but neither a basis nor snapshots"),
+    ):
+        copy = ReducedBasis()
+        with pytest.raises(InputError, match=said):
+            copy.load_state_dict({**state, **change})
+        assert copy.count == 0
+        assert copy.basis is None
+
+
 def test_another_kind_of_vectors_starts_it_afresh():
     basis = ReducedBasis()
     method = ReducedGuess(CG(), basis)
@@ -280,10 +398,15 @@ def test_it_serves_as_a_space_to_deflate_with():
 
 
 def test_what_they_refuse():
+    one = torch.ones(2, 3, dtype=torch.float64)
     for given, said in (
         (lambda: ReducedBasis(size=0), "ReducedBasis has size=0; expected at least 1"),
         (lambda: ReducedBasis(snapshots=2.5), "ReducedBasis has snapshots=2.5; expected a whole number"),
         (lambda: ReducedBasis(tolerance=1.0), "ReducedBasis has tolerance=1.0; expected a number from 0"),
+        (lambda: ReducedBasis().add(one.numpy()), "x is a ndarray; expected a tensor"),
+        (lambda: ReducedBasis().add(one[0, 0]), r"x has shape \(\); expected a tensor"),
+        (lambda: ReducedBasis().add(one * torch.nan), r"x\[0, 0\] is nan"),
+        (lambda: ReducedBasis().add(torch.tensor([[1.0, torch.inf]])), r"x\[0, 1\] is inf"),
         (lambda: ReducedGuess(Jacobi()), "ReducedGuess has method=Jacobi.*expected an object such as CG"),
         (lambda: ReducedGuess(CG(), 20), "ReducedGuess has basis=20; expected a ReducedBasis"),
         (lambda: solve(dense("general"), vectors("general"), ReducedGuess(CG())), "CG needs a symmetric matrix"),

@@ -10,7 +10,17 @@ from solvers.parametrised import bump, parameters, thermal_block, waves
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pdekit.core import InputError
-from pdekit.solvers import CG, CSR, DenseMatrix, Direct, MatrixInterpolation, ReducedModel, pod, solve
+from pdekit.solvers import (
+    CG,
+    CSR,
+    DenseMatrix,
+    Direct,
+    EmpiricalInterpolation,
+    MatrixInterpolation,
+    ReducedModel,
+    pod,
+    solve,
+)
 
 
 def solutions(A: CSR, b: torch.Tensor) -> torch.Tensor:
@@ -301,6 +311,81 @@ def test_a_model_is_saved_and_loaded_without_pickles(affine):
         MatrixInterpolation.from_state_dict({"indptr": 0, "indices": 0})
 
 
+def test_states_are_copies():
+    model = model_of_the_block(6)
+    state = model.state_dict()
+    copy = ReducedModel.from_state_dict(state)
+    state["basis"].zero_()
+    state["sources"]["terms"].zero_()
+    A, b = thermal_block(parameters(3, 1))
+    one, other = (m.reduced(model.matrices.pick(A)) for m in (model, copy))
+    assert torch.equal(one.x, other.x)
+    assert (one.residual >= residuals(A, b, one.x)).all()
+
+
+def test_states_that_would_make_false_certificates_are_refused():
+    A, b = bump(parameters(20, 0)[:, :2])
+    state = ReducedModel(MatrixInterpolation(A, size=12), b, pod(solutions(A, b), 9)).state_dict()
+    matrices, basis = state["matrices"], state["basis"]
+    other = EmpiricalInterpolation(torch.rand(2, 5)).state_dict()
+    turned = EmpiricalInterpolation(b[None] * (1 + 1j)).state_dict()
+    for change, said in (
+        ({"source_error": -1.0}, "has source_error=-1.0; expected a number of at least 0"),
+        ({"source_error": torch.nan}, "has source_error=nan"),
+        ({"source_error": "0"}, "has source_error='0'; expected a number"),
+        ({"matrices": {**matrices, "error": -1e9}}, "has error=-1000000000.0; expected a number of at least 0"),
+        ({"matrices": {**matrices, "error": torch.nan}}, "has error=nan"),
+        ({"affine": True}, "affine=True, but combining matrices of the training set leaves"),
+        ({"affine": 0}, "has affine=0; expected True or False"),
+        ({"basis": basis.tolist()}, "basis in the state of a ReducedModel is a list"),
+        ({"basis": basis[:, 1:]}, r"basis .* expected a tensor of shape \(size, 225\)"),
+        ({"basis": basis[:0]}, r"basis .* has shape \(0, 225\)"),
+        ({"basis": basis.float()}, "float32; expected"),
+        ({"basis": 2 * basis}, "is off by 3.0e.00 from orthonormal vectors"),
+        (
+            {"sources": other},
+            r"right-hand sides in the state of a ReducedModel have shape \(2, 5\); expected \(d, 225\)",
+        ),
+        ({"sources": turned}, r"basis .* float64; expected a tensor of shape \(size, 225\), complex128"),
+    ):
+        with pytest.raises(InputError, match=said):
+            ReducedModel.from_state_dict({**state, **change})
+
+
+def test_a_real_model_of_complex_matrices():
+    # Oracle: the residual in full.
+    model = model_of_the_block()
+    A, b = thermal_block(parameters(5, 1))
+    damped = A.with_values([A.entries * (1 + 0.3j)])
+    for found in (model.reduced(damped), model.reduced(model.matrices.pick(damped))):
+        true = residuals(damped, b, found.x)
+        assert found.x.is_complex()
+        assert found.residual.max() < 1e-10
+        assert (found.residual >= 0.999 * true).all()
+    solution = model.solve(damped, b, rtol=1e-8)
+    assert solution.method == f"reduced model of {len(model)} vectors"
+    assert residuals(damped, b, solution.x).max() < 1e-8
+    right = model.solve(A, (1 + 2j) * b, rtol=1e-8)
+    assert torch.allclose(right.x, (1 + 2j) * solutions(A, b), rtol=1e-6)
+
+
+def test_a_complex_model_of_real_matrices():
+    A, b = thermal_block(parameters(20, 0), 8)
+    damped = A.with_values([A.entries * torch.linspace(0.5, 1 + 1j, 20, dtype=torch.complex128)[:, None]])
+    for size in (3, None):
+        model = ReducedModel(MatrixInterpolation(damped), b, pod(solutions(damped, b.to(damped.dtype)), size))
+        solution = model.solve(A, b, rtol=1e-8, method=CG())
+        assert not solution.x.is_complex()
+        assert residuals(A, b, solution.x).max() <= 1e-8
+
+
+def test_what_pod_found_is_a_basis():
+    A, b = thermal_block(parameters(6, 0), cells=6)
+    found = pod(solutions(A, b))
+    matrices = MatrixInterpolation(A)
+    assert torch.equal(ReducedModel(matrices, b, found).basis, ReducedModel(matrices, b, found.basis).basis)
+
+
 def test_numpy_and_scipy_are_taken():
     model = model_of_the_block(12)
     A, b = thermal_block(parameters(2, 5))
@@ -325,6 +410,15 @@ def test_what_models_refuse():
         (lambda: ReducedModel(matrices, b, basis * np.nan), r"basis\[0, 0\] is nan"),
         (lambda: model.solve(DenseMatrix(torch.eye(n)), b), "dense matrix of order 25; expected sparse matrices on"),
         (lambda: model.reduced(A, torch.ones(3)), r"b has shape \(3,\); expected \(\*batch, 25\)"),
+        (lambda: ReducedModel(matrices, b, basis[:0]), r"basis has shape \(0, 25\); expected at least one vector"),
+        (lambda: ReducedModel(A, b, basis), "matrices is a CSR; expected a MatrixInterpolation"),
+        (lambda: model.reduced(A, smallest="x"), "smallest is a str; expected"),
+        (lambda: model.reduced(A, smallest=1j), "smallest is complex"),
+        (
+            lambda: model.reduced(A, smallest=torch.ones(4)),
+            r"smallest has the batch shape \(4,\), which does not go with",
+        ),
+        (lambda: model.reduced(torch.ones(3, 4), torch.ones(2, 1)), r"b has the batch shape \(2,\), which does not go"),
         (lambda: ReducedModel(matrices, 0 * b, basis), "rhs is 0 everywhere"),
         (lambda: model.reduced(torch.ones(3).double()), r"values has shape \(3,\); expected \(\*batch, 4\)"),
         (lambda: model.reduced(torch.ones(4).double(), smallest=0.0), "smallest is 0.0"),

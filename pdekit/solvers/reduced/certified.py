@@ -36,6 +36,8 @@ class Certified(Prepared):
         self, b: Inexact[Tensor, "*batch n"], x0: Inexact[Tensor, "*batch n"] | None, rtol: float, atol: float
     ) -> Outcome:
         x = self.model.lifted(self.picked, b) if x0 is None else x0
+        if x.is_complex() and not b.is_complex():  # a complex model of real matrices: the real part is no worse
+            x = x.real.contiguous()
         before, residual = (torch.linalg.vector_norm(r, dim=-1) for r in (b, b - self.operator.matvec(x)))
         x = torch.where(torch.isfinite(residual).unsqueeze(-1), x, 0.0)  # the model may be singular
         history = torch.stack([before, residual])

@@ -1,6 +1,6 @@
 """Empirical interpolation: functions of a parameter from few of their values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -10,10 +10,14 @@ from torch import Tensor
 from pdekit.core.checks import as_numbers, check_finite, check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.convert import VectorLike, precise
+from pdekit.solvers.reduced.states import check_state, indices_in, numbers_in
 
-__all__ = ["EmpiricalInterpolation", "check_state"]
+__all__ = ["EmpiricalInterpolation"]
 
 _STATE = ("chosen", "points", "terms", "errors", "pivots", "at_points", "at_chosen")
+
+_AGREES = 1e-10
+"""How well the triangles of a saved state must give the values that they were found from, as a part of the largest."""
 
 
 class EmpiricalInterpolation:
@@ -115,19 +119,37 @@ class EmpiricalInterpolation:
         return beta @ self.terms.to(beta.dtype)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All it holds, as tensors."""
-        return {name: getattr(self, name) for name in _STATE}
+        """All it holds, as copies of its tensors."""
+        return {name: getattr(self, name).clone() for name in _STATE}
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Tensor]) -> Self:
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """What :meth:`state_dict` was taken of.
 
         Raises:
-            InputError: the state of something else.
+            InputError: the state of something else, or one that contradicts itself.
         """
-        check_state(cls.__name__, state, _STATE)
+        name = cls.__name__
+        check_state(name, state, _STATE)
         made = cls.__new__(cls)
-        vars(made).update(state)
+        made.terms = numbers_in(name, state, "terms", ("d", "points"))
+        (d, count), kind = made.terms.shape, made.terms.dtype
+        made.chosen = indices_in(name, state, "chosen", d, once=True)
+        made.points = indices_in(name, state, "points", d, count, once=True)
+        made.errors = numbers_in(name, state, "errors", (d + 1,), torch.float64)
+        if not bool((made.errors >= 0).all()):
+            raise InputError(f"The state of a {name} has errors={made.errors.tolist()}; expected none below 0.")
+        made.pivots = numbers_in(name, state, "pivots", (d,), kind)
+        made.at_points, made.at_chosen = (numbers_in(name, state, part, (d, d), kind) for part in _STATE[-2:])
+        one = torch.eye(d, dtype=kind, device=made.terms.device)
+        lower, upper = (part.tril(-1) + one for part in (made.at_points, made.at_chosen))
+        values = made.terms[:, made.points]
+        wrong = ((upper * made.pivots) @ lower.mT - values).abs().max()
+        if not bool(wrong <= _AGREES * values.abs().max()) or not bool((made.pivots != 0).all()):
+            raise InputError(
+                f"The triangles in the state of a {name} give values that are off by {float(wrong):.1e} from those of "
+                "the terms at the points; expected a state as it was saved."
+            )
         return made
 
     def __len__(self) -> int:
@@ -138,19 +160,3 @@ class EmpiricalInterpolation:
             f"EmpiricalInterpolation({len(self)} terms of {self.terms.shape[1]:,} points, "
             f"error {float(self.errors[-1]):.1e})"
         )
-
-
-def check_state(owner: str, state: Any, names: Sequence[str]) -> None:
-    """Refuse what is no state of an object.
-
-    Args:
-        owner: the name of its class, for the message.
-        state: what was given.
-        names: what its state holds.
-
-    Raises:
-        InputError: names what was given and what was expected.
-    """
-    if not isinstance(state, Mapping) or set(state) != set(names):
-        given = ", ".join(sorted(map(str, state))) if isinstance(state, Mapping) else f"a {type(state).__name__}"
-        raise InputError(f"The state holds {given or 'nothing'}; expected {', '.join(names)}, as of a {owner}.")

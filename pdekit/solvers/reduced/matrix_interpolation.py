@@ -1,16 +1,19 @@
 """Parametrised matrices as combinations of few of them, known by few of their entries."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.convert import MatrixLike, as_operator
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.pattern import Pattern
-from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation, check_state
+from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation
+from pdekit.solvers.reduced.states import bound_in, check_state, indices_in
 
 __all__ = ["MatrixInterpolation", "norm_bound"]
 
@@ -23,7 +26,8 @@ class MatrixInterpolation:
     are reproduced exactly, without knowing the parts.
 
     Args:
-        matrices: a batch ``(count,)`` on one pattern, for a training set of parameters.
+        matrices: a batch ``(count,)`` on one pattern, for a training set of parameters; or a list of sparse matrices
+            (SciPy's, or single ones of :class:`CSR`), which become one on the pattern of all entries that any stores.
         size: how many terms at most; None leaves it to the tolerance.
         tolerance: stop where no entry of any training matrix is off by more than this part of the largest entry.
 
@@ -36,7 +40,7 @@ class MatrixInterpolation:
         error: bound on the 2-norm of ``A_mu - sum_m beta_m A_m`` over the training set.
 
     Raises:
-        InputError: no batch of sparse matrices, or entries that are not finite.
+        InputError: no batch or list of sparse matrices of one order, or entries that are not finite.
 
     Example:
         >>> import scipy.sparse
@@ -54,10 +58,15 @@ class MatrixInterpolation:
     """
 
     @torch.no_grad()
-    def __init__(self, matrices: CSR, *, size: int | None = None, tolerance: float = 1e-12):
+    def __init__(self, matrices: CSR | Sequence[MatrixLike], *, size: int | None = None, tolerance: float = 1e-12):
+        if isinstance(matrices, list | tuple):
+            matrices = _batch(matrices)
         if not isinstance(matrices, CSR) or len(matrices.batch_shape) != 1:
             given = f"batch {matrices.batch_shape}" if isinstance(matrices, CSR) else type(matrices).__name__
-            raise InputError(f"matrices is a {given}; expected a CSR with one batch axis, of the training parameters.")
+            raise InputError(
+                f"matrices is a {given}; expected a CSR with one batch axis, of the training parameters, or a list of "
+                "SciPy matrices."
+            )
         samples = matrices.entries.detach()
         self._bind(matrices.pattern, EmpiricalInterpolation(samples, size=size, tolerance=tolerance))
         left = samples - self.interpolation.interpolate(samples[:, self.entries])
@@ -89,22 +98,24 @@ class MatrixInterpolation:
         return CSR(self.pattern, None, self.interpolation.interpolate(values))
 
     def state_dict(self) -> dict[str, Any]:
-        """All it holds, as plain containers and tensors."""
-        arrays = {"indptr": self.pattern.indptr, "indices": self.pattern.indices}
+        """All it holds, as plain containers and copies of its tensors."""
+        arrays = {"indptr": self.pattern.indptr.clone(), "indices": self.pattern.indices.clone()}
         return {**arrays, "interpolation": self.interpolation.state_dict(), "error": self.error}
 
     @classmethod
-    def from_state_dict(cls, state: dict[str, Any]) -> Self:
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """What :meth:`state_dict` was taken of.
 
         Raises:
-            InputError: the state of something else.
+            InputError: the state of something else, or one that contradicts itself.
         """
-        check_state(cls.__name__, state, ("indptr", "indices", "interpolation", "error"))
+        name = cls.__name__
+        check_state(name, state, ("indptr", "indices", "interpolation", "error"))
         made = cls.__new__(cls)
         interpolation = EmpiricalInterpolation.from_state_dict(state["interpolation"])
-        made._bind(Pattern(state["indptr"], state["indices"]), interpolation)
-        made.error = state["error"]
+        indptr = indices_in(name, state, "indptr", "n + 1")
+        made._bind(Pattern(indptr, indices_in(name, state, "indices", interpolation.terms.shape[1])), interpolation)
+        made.error = bound_in(name, state, "error")
         return made
 
     def __len__(self) -> int:
@@ -115,6 +126,24 @@ class MatrixInterpolation:
             f"MatrixInterpolation({len(self)} matrices of order {self.pattern.n:,}, {len(self)} of "
             f"{self.pattern.nnz:,} entries, error {float(self.errors[-1]):.1e})"
         )
+
+
+def _batch(matrices: Sequence[MatrixLike]) -> CSR:
+    """Single sparse matrices as a batch, on the pattern of all entries that any of them stores."""
+    each = [as_operator(A) for A in matrices]
+    for k, A in enumerate(each):
+        if not isinstance(A, CSR) or A.batch_shape or A.shape != each[0].shape:
+            given = f"batch {A.batch_shape}" if A.batch_shape else A.name
+            order = "" if k == 0 else f" of order {each[0].shape[0]:,}, like the first"
+            raise InputError(f"matrices[{k}] is a {given}; expected one sparse matrix{order}.")
+    sparse = [A for A in each if isinstance(A, CSR)]
+    if not sparse:
+        raise InputError("matrices is an empty list; expected the matrices of the training parameters.")
+    n = sparse[0].shape[0]
+    keys = torch.cat([A.rows * n + A.indices for A in sparse]).unique()
+    pattern = Pattern(pad(torch.bincount(keys // n, minlength=n).cumsum(0), (1, 0)), keys % n)
+    kind = torch.complex128 if any(A.dtype.is_complex for A in sparse) else torch.float64
+    return CSR(pattern, None, torch.stack([A.pattern.embed(A.entries, pattern).to(kind) for A in sparse]))
 
 
 def norm_bound(A: CSR) -> Float[Tensor, "*batch"]:

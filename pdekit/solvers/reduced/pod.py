@@ -11,7 +11,7 @@ from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.convert import VectorLike, precise
 
-__all__ = ["POD", "pod"]
+__all__ = ["POD", "largest_part", "pod"]
 
 _ROUNDING = 1e-15
 """Singular values, as a part of the largest, below which nothing but rounding is left."""
@@ -64,7 +64,7 @@ def pod(
         the singular value decomposition", 1982 (the triangle first).
     """
     vectors = precise(as_numbers("snapshots", snapshots))
-    if vectors.ndim < 2 or vectors.shape[-2] == 0:
+    if vectors.ndim < 2 or 0 in vectors.shape[-2:]:
         raise InputError(f"snapshots has shape {tuple(vectors.shape)}; expected (*batch, count, n), a vector a row.")
     check_finite("snapshots", vectors)
     if size is not None:
@@ -72,6 +72,8 @@ def pod(
     check_number("pod", "tolerance", tolerance)
     if not 0 <= tolerance < 1:
         raise InputError(f"pod has tolerance={tolerance}; expected a number from 0 to 1.")
+    scale = largest_part(vectors, (-2, -1))  # squares of entries beyond 1e154 are beyond all numbers
+    vectors = vectors / scale
     if inner is None:
         columns, triangle = torch.linalg.qr(vectors.mT)
         rows = columns.mT
@@ -83,7 +85,19 @@ def pod(
     needed = (left > tolerance**2 * left[..., :1]) & (values > _ROUNDING * values[..., :1])
     kept = int(needed.sum(-1).max()) if needed.numel() else 0
     kept = kept if size is None else min(kept, size)
-    return POD(turn.mT[..., :kept, :] @ rows, values)
+    return POD(turn.mT[..., :kept, :] @ rows, values * scale[..., 0])
+
+
+def largest_part(v: Inexact[Tensor, "..."], axes: tuple[int, ...]) -> Float[Tensor, "..."]:
+    """The largest size of an entry along axes, which stay with length 1; 1 where all are 0. Complex: of a part.
+
+    Example:
+        >>> largest_part(torch.tensor([[3.0, -4.0], [0.0, 0.0]]), (-1,)).tolist()
+        [[4.0], [1.0]]
+    """
+    sizes = torch.view_as_real(v.resolve_conj()).abs().amax(-1) if v.is_complex() else v.abs()
+    largest = sizes.amax(axes, keepdim=True)
+    return torch.where(largest > 0, largest, 1.0)
 
 
 def _orthonormalised(vectors: Tensor, inner: LinearOperator) -> tuple[Tensor, Tensor]:

@@ -1,17 +1,19 @@
 """A basis made of earlier solutions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
-from pdekit.core.checks import check_limit, check_number
+from pdekit.core.checks import check_finite, check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.memory import Memory
+from pdekit.solvers.operators.convert import precise
 from pdekit.solvers.recycling.space import RecycleSpace
-from pdekit.solvers.reduced.interpolation import check_state
-from pdekit.solvers.reduced.pod import pod
+from pdekit.solvers.reduced.pod import largest_part, pod
+from pdekit.solvers.reduced.states import check_state, numbers_in
 
 __all__ = ["ReducedBasis"]
 
@@ -83,12 +85,21 @@ class ReducedBasis(Memory):
 
         Args:
             x: of which no more are taken than ``snapshots`` allows.
+
+        Raises:
+            InputError: no tensor of vectors, or one with entries that are not finite; none is taken in then.
         """
+        if not isinstance(x, Tensor) or x.ndim == 0 or 0 in x.shape[-1:]:
+            given = f"has shape {tuple(x.shape)}" if isinstance(x, Tensor) else f"is a {type(x).__name__}"
+            raise InputError(f"x {given}; expected a tensor (*batch, n) of solutions. torch.as_tensor makes tensors.")
+        check_finite("x", x)
+        x = precise(x.detach())
         if not self.fits(x):
             self.reset()
         x = x.reshape(-1, x.shape[-1])
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        x = (x / length)[(length > 0).squeeze(-1)]
+        x = x[(x != 0).any(-1)]
+        x = x / largest_part(x, (-1,))  # first: the norm may be beyond all numbers
+        x = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         while len(x) and not self.frozen:
             taken, x = x[: self.due], x[self.due :]
             decompose = len(taken) == self.due
@@ -112,16 +123,27 @@ class ReducedBasis(Memory):
             torch.Size([2, 4])
         """
         space = RecycleSpace(self.size if vectors is None else vectors)
-        if self.basis is not None:
+        if self.basis is not None and len(self.basis):
             space.replace(self.basis)
         return space
 
     def state_dict(self) -> dict[str, Any]:
-        return {"basis": self.basis, "count": self.count, "snapshots": self._kept}
+        basis, kept = (None if part is None else part.clone() for part in (self.basis, self._kept))
+        return {"basis": basis, "count": self.count, "snapshots": kept}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         check_state("ReducedBasis", state, ("basis", "count", "snapshots"))
-        self.basis, self.count, self._kept = state["basis"], int(state["count"]), state["snapshots"]
+        count, basis, kept = state["count"], None, None
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise InputError(f"The state of a ReducedBasis has count={count!r}; expected a whole number of at least 0.")
+        if state["snapshots"] is not None:
+            kept = numbers_in("ReducedBasis", state, "snapshots", (count, "n"))
+        if state["basis"] is not None:
+            like = () if kept is None else (kept.dtype,)
+            basis = numbers_in("ReducedBasis", state, "basis", ("size", "n" if kept is None else kept.shape[1]), *like)
+        if kept is None and basis is None and count > 0:
+            raise InputError(f"The state of a ReducedBasis has count={count}, but neither a basis nor snapshots.")
+        self.basis, self.count, self._kept = basis, count, kept
 
     def __repr__(self) -> str:
         return f"ReducedBasis(size={self.size}, snapshots={self.snapshots}, tolerance={self.tolerance})"

@@ -14,7 +14,7 @@ from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.reduced.reduced_basis import ReducedBasis
 from pdekit.solvers.reduced.systems import matrices_of
-from pdekit.solvers.solution import Reason
+from pdekit.solvers.rounding import blurred
 
 __all__ = ["ReducedGuess", "reduced_guess"]
 
@@ -103,7 +103,8 @@ class _Guessing(Prepared):
                 better += int(taken.sum())
             sizes.append(0 if self.basis.basis is None else len(self.basis.basis))
             found = prepared.run(right, guess, rtol, atol)
-            self.basis.add(found.x[found.reason == Reason.CONVERGED.code])
+            if not self.basis.frozen:
+                self.basis.add(found.x[_solved(prepared.operator, right, found, rtol, atol)])
             parts.append(found)
             done = stop
         least, most = min(sizes), max(sizes)
@@ -155,6 +156,8 @@ def reduced_guess(
         (tensor([1., 1., 0.]), tensor(True))
     """
     start = torch.zeros_like(b) if x0 is None else x0
+    if basis.numel() == 0:
+        return start, torch.zeros(b.shape[:-1], dtype=torch.bool, device=b.device)
     left = b if x0 is None else b - A.matvec(x0)
     batch, n = tuple(b.shape[:-1]), b.shape[-1]
     each = max(1, _MOST // basis.numel())
@@ -183,6 +186,17 @@ def _correction(basis: Tensor, A: LinearOperator, r: Tensor) -> tuple[Tensor, Te
     after = torch.linalg.vector_norm(r - A.matvec(correction), dim=-1)
     taken = after < torch.linalg.vector_norm(r, dim=-1)
     return torch.where(taken.unsqueeze(-1), correction, 0.0), taken
+
+
+def _solved(A: LinearOperator, b: Tensor, found: Outcome, rtol: float, atol: float) -> Tensor:
+    """Which systems are solved, by the residuals of the solutions: what a method believes may be wrong."""
+    norm, residual = torch.linalg.vector_norm(b, dim=-1), found.residual
+    scale = torch.where(norm > 0, norm, 1.0)
+    if residual is None:
+        residual = torch.linalg.vector_norm(b - A.matvec(found.x), dim=-1)
+    tolerance = torch.full_like(norm, rtol).maximum(atol / scale)
+    residual = blurred(A, found.x / scale.unsqueeze(-1), residual / scale, tolerance)
+    return (residual <= tolerance) & torch.isfinite(norm) & torch.isfinite(found.x).all(-1)
 
 
 def _joined(parts: list[Outcome], batch: tuple[int, ...], name: str, seconds: float) -> Outcome:

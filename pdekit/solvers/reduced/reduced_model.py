@@ -1,5 +1,6 @@
 """Reduced models: systems of a parametrised family solved in a space of few solutions, with a bound of the residual."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,14 +9,16 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from pdekit.core.checks import as_numbers, check_finite, check_positive
+from pdekit.core.checks import as_numbers, as_real, check_finite, check_positive
 from pdekit.core.errors import InputError
 from pdekit.solvers.auto import Auto
 from pdekit.solvers.method import Method
 from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, as_vector, precise
 from pdekit.solvers.reduced.certified import Certified
-from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation, check_state
+from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation
 from pdekit.solvers.reduced.matrix_interpolation import MatrixInterpolation, norm_bound
+from pdekit.solvers.reduced.pod import POD
+from pdekit.solvers.reduced.states import bound_in, check_state, numbers_in
 from pdekit.solvers.solution import Solution
 from pdekit.solvers.solve import solve
 
@@ -23,6 +26,9 @@ __all__ = ["ReducedModel", "ReducedSolution"]
 
 _AFFINE = 1e-11
 """What interpolation of the training set may leave, as a part of its norm, where it is said to leave nothing."""
+
+_ORTHONORMAL = 1e-10
+"""How far products of the vectors of a saved basis may be from 0 and 1."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +56,7 @@ class ReducedSolution:
     @property
     def x(self) -> Inexact[Tensor, "*batch n"]:
         """The solutions in full."""
-        return self.coordinates @ self.basis
+        return self.coordinates @ self.basis.to(self.coordinates.dtype)
 
     def __str__(self) -> str:
         count = self.residual.numel()
@@ -86,13 +92,15 @@ class ReducedModel:
     Args:
         matrices: how the matrices of the family follow from few entries.
         rhs: the right-hand side ``(n,)`` that all share, or those of a training set ``(count, n)``.
-        basis: ``(size, n)``, vectors that span solutions, such as ``pod(snapshots).basis``; need not be orthonormal.
+        basis: ``(size, n)``, vectors that span solutions, which need not be orthonormal; or what ``pod(snapshots)``
+            gave.
         affine: state that every matrix (and right-hand side) of the family is a combination of those of the training
             set. Matrices of a training set cannot show it, so that without this word nothing known by entries alone is
             certified.
 
     Raises:
-        InputError: vectors of another length, or a family said to be affine that is not on its training set.
+        InputError: vectors of another length, none at all, or a family said to be affine that is not on its training
+            set.
 
     Example:
         >>> import scipy.sparse
@@ -102,7 +110,7 @@ class ReducedModel:
         >>> shift = CSR.from_scipy(scipy.sparse.eye_array(50))
         >>> mu = torch.linspace(0.01, 1, 12, dtype=torch.float64)
         >>> A = one[None] + shift[None] * mu
-        >>> model = ReducedModel(MatrixInterpolation(A), b, pod(solve(A, b).x).basis, affine=True)
+        >>> model = ReducedModel(MatrixInterpolation(A), b, pod(solve(A, b).x), affine=True)
         >>> new = one + 0.123 * shift
         >>> found = model.reduced(model.matrices.pick(new))
         >>> bool((b - new @ found.x).norm() / b.norm() <= found.residual), bool(found.residual < 1e-7)
@@ -118,26 +126,28 @@ class ReducedModel:
 
     @torch.no_grad()
     def __init__(
-        self, matrices: MatrixInterpolation, rhs: VectorLike, basis: Inexact[Tensor, "size n"], *, affine: bool = False
+        self, matrices: MatrixInterpolation, rhs: VectorLike, basis: VectorLike | POD, *, affine: bool = False
     ):
+        if not isinstance(matrices, MatrixInterpolation):
+            raise InputError(f"matrices is a {type(matrices).__name__}; expected a MatrixInterpolation of them.")
         n = matrices.pattern.n
-        sources, vectors = precise(as_numbers("rhs", rhs)), precise(as_numbers("basis", basis))
+        spanning = basis.basis if isinstance(basis, POD) else basis
+        sources, vectors = precise(as_numbers("rhs", rhs)), precise(as_numbers("basis", spanning))
         for name, table, most in (("rhs", sources, 2), ("basis", vectors, 2)):
             if table.ndim > most or table.shape[-1:] != (n,) or (name == "basis" and table.ndim != 2):
                 expected = f"(size, {n})" if name == "basis" else f"({n},) or (count, {n})"
                 raise InputError(f"{name} has shape {tuple(table.shape)}; expected {expected}, a vector a row.")
             check_finite(name, table)
+        if len(vectors) == 0:
+            raise InputError(f"basis has shape {tuple(vectors.shape)}; expected at least one vector.")
         if not bool(sources.any()):
             raise InputError("rhs is 0 everywhere; expected right-hand sides that the family has.")
         interpolation = EmpiricalInterpolation(sources.reshape(-1, n))
         left = sources - interpolation.interpolate(sources[..., interpolation.points])
         source_error = float(torch.linalg.vector_norm(left, dim=-1).max())
         kind = torch.promote_types(torch.promote_types(matrices.terms.dtype, sources.dtype), vectors.dtype)
-        basis = torch.linalg.qr(vectors.mT.to(kind))[0].mT.contiguous()
-        self._bind(matrices, interpolation, source_error, basis, affine)
-        if affine:
-            _check_affine("matrices", matrices.error, float(self.matrix_sizes.max()))
-            _check_affine("right-hand sides", source_error, float(self.source_sizes.max()))
+        orthonormal = torch.linalg.qr(vectors.mT.to(kind))[0].mT.contiguous()
+        self._bind(matrices, interpolation, source_error, orthonormal, affine)
 
     def _bind(
         self,
@@ -161,25 +171,39 @@ class ReducedModel:
         added = matrices.pattern.widest_row + len(basis) + len(spanning)
         self.rounding = 2 * added**0.5 * torch.finfo(torch.float64).eps
         """Of a sum of so many terms, as of a random walk (Higham, Mary, SIAM J. Sci. Comput. 41, 2019)."""
+        if affine:
+            _check_affine("matrices", matrices.error, float(self.matrix_sizes.max()))
+            _check_affine("right-hand sides", source_error, float(self.source_sizes.max()))
 
     def state_dict(self) -> dict[str, Any]:
-        """All it holds, as plain containers and tensors that ``torch.load(weights_only=True)`` reads."""
+        """All it holds, as plain containers and copies of its tensors, for ``torch.load(weights_only=True)``."""
         interpolations = {"matrices": self.matrices.state_dict(), "sources": self.sources.state_dict()}
-        return {**interpolations, "source_error": self.source_error, "basis": self.basis, "affine": self.affine}
+        return {**interpolations, "source_error": self.source_error, "basis": self.basis.clone(), "affine": self.affine}
 
     @classmethod
     @torch.no_grad()
-    def from_state_dict(cls, state: dict[str, Any]) -> Self:
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """The model that :meth:`state_dict` was taken of.
 
         Raises:
-            InputError: the state of something else.
+            InputError: the state of something else, or one that contradicts itself.
         """
-        check_state(cls.__name__, state, ("matrices", "sources", "source_error", "basis", "affine"))
+        name = cls.__name__
+        check_state(name, state, ("matrices", "sources", "source_error", "basis", "affine"))
         made = cls.__new__(cls)
         matrices = MatrixInterpolation.from_state_dict(state["matrices"])
         sources = EmpiricalInterpolation.from_state_dict(state["sources"])
-        made._bind(matrices, sources, state["source_error"], state["basis"], state["affine"])
+        n, given = matrices.pattern.n, tuple(sources.terms.shape)
+        if given[1] != n:
+            raise InputError(f"The right-hand sides in the state of a {name} have shape {given}; expected (d, {n}).")
+        is_complex = matrices.terms.dtype.is_complex or sources.terms.is_complex()
+        basis = numbers_in(name, state, "basis", ("size", n), *(torch.complex128,) * is_complex)
+        off = (basis @ basis.mH - torch.eye(len(basis), dtype=basis.dtype, device=basis.device)).abs().max()
+        if not bool(off <= _ORTHONORMAL):
+            raise InputError(f"The basis in the state of a {name} is off by {float(off):.1e} from orthonormal vectors.")
+        if not isinstance(state["affine"], bool):
+            raise InputError(f"The state of a {name} has affine={state['affine']!r}; expected True or False.")
+        made._bind(matrices, sources, bound_in(name, state, "source_error"), basis, state["affine"])
         return made
 
     def reduced(
@@ -213,10 +237,11 @@ class ReducedModel:
             right = self.sources.terms[0] if b is None else as_vector("b", b, matrix)
             y, _, _ = self._minimised(values, right[..., self.sources.points])
             norm = torch.linalg.vector_norm(right, dim=-1)
-            residual = torch.linalg.vector_norm(right - matrix.matvec(y @ self.basis), dim=-1)
+            residual = torch.linalg.vector_norm(right - matrix.matvec(y @ self.basis.to(y.dtype)), dim=-1)
             why = "recomputed from the full matrix"
         else:
             at_points = self.shared if b is None else precise(as_numbers("b", b))
+            _check_together("b", at_points.shape[:-1], "A", values.shape[:-1])
             y, residual, norm = self._minimised(values, at_points)
             why = "the family is stated to be affine"
             if not self.affine:
@@ -224,8 +249,9 @@ class ReducedModel:
         residual = torch.where(torch.isfinite(residual), residual, torch.inf)
         error = None
         if smallest is not None:
-            lower = torch.as_tensor(smallest, dtype=residual.dtype, device=residual.device)
+            lower = as_real("smallest", smallest).to(residual)
             check_positive("smallest", lower)
+            _check_together("smallest", lower.shape, "the systems", residual.shape)
             error = residual / lower
         relative = residual / torch.where(norm > 0, norm, 1.0)
         return ReducedSolution(y, relative, matrix is not None or self.affine, why, error, self.basis)
@@ -263,7 +289,8 @@ class ReducedModel:
     @torch.no_grad()
     def lifted(self, values: Inexact[Tensor, "*#batch d"], b: Inexact[Tensor, "*batch n"]) -> Inexact[Tensor, "..."]:
         """The reduced solutions in full, from entries of the matrices and full right-hand sides."""
-        return self._minimised(values, b[..., self.sources.points])[0] @ self.basis
+        y = self._minimised(values, b[..., self.sources.points])[0]
+        return y @ self.basis.to(y.dtype)
 
     @torch.no_grad()
     def _minimised(self, values: Tensor, at_points: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -289,6 +316,15 @@ class ReducedModel:
 
     def __repr__(self) -> str:
         return f"ReducedModel({len(self)} vectors, {self.matrices}{', affine' * self.affine})"
+
+
+def _check_together(name: str, batch: tuple[int, ...], other: str, of_other: tuple[int, ...]) -> None:
+    try:
+        torch.broadcast_shapes(batch, of_other)
+    except RuntimeError:
+        raise InputError(
+            f"{name} has the batch shape {tuple(batch)}, which does not go with that of {other}, {tuple(of_other)}."
+        ) from None
 
 
 def _check_affine(what: str, error: float, size: float) -> None:
