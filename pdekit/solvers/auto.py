@@ -1,7 +1,7 @@
 """The choice of a method that an expert would make."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from pdekit.solvers.krylov.minres import MINRES
 from pdekit.solvers.learning.arms import RELAXED
 from pdekit.solvers.learning.choosing import Choosing
 from pdekit.solvers.learning.experience import Experience
+from pdekit.solvers.memory import memories
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR
@@ -46,7 +47,7 @@ _PLANE = 0.58
 
 @dataclass(frozen=True)
 class Auto(Method):
-    """Pick a method by the kind and size of the matrix alone; the solution says which.
+    """Pick a method by the kind and size of the matrix, or by what methods turn out to cost; the solution says which.
 
     The *width* of a sparse matrix (:attr:`Pattern.width`) tells what factoring it costs: it grows like the square root
     of the number n of unknowns on a plane, like its 2/3 power in space. Up to 0.58 the matrix is plane-like.
@@ -92,7 +93,8 @@ class Auto(Method):
         experience: what was learnt before; when learning, None begins with a new one.
 
     Raises:
-        InputError: arms that are no methods, or arms or experience without learning.
+        InputError: arms that are no methods, or that learn with the same experience; arms or experience without
+            learning.
 
     Example:
         >>> from pdekit.domain import Grid
@@ -106,15 +108,21 @@ class Auto(Method):
     experience: Experience | None = None
 
     def __post_init__(self):
-        if isinstance(self.arms, Method) or not all(isinstance(arm, Method) for arm in self.arms):
+        arms = tuple(self.arms) if isinstance(self.arms, Iterable) else None
+        if arms is None or not all(isinstance(arm, Method) for arm in arms):
             raise InputError(f"Auto has arms={self.arms!r}; expected methods, such as [CG(SSOR(1.5)), MINRES()].")
         if self.experience is not None and not isinstance(self.experience, Experience):
             raise InputError(f"Auto has experience={self.experience!r}; expected an Experience(), or None.")
-        if not self.learn and (self.arms or self.experience is not None):
+        if not self.learn and (arms or self.experience is not None):
             raise InputError(
                 "Auto chooses by its table alone unless it learns: arms and experience go with learn=True."
             )
-        object.__setattr__(self, "arms", tuple(self.arms))
+        if self.experience is not None and any(self.experience is memory for arm in arms for memory in memories(arm)):
+            raise InputError(
+                f"Auto has arms={self.arms!r}, one of which learns with the experience of this Auto itself; expected "
+                "methods, or an Auto with an Experience() of its own."
+            )
+        object.__setattr__(self, "arms", arms)
         if self.learn and self.experience is None:
             object.__setattr__(self, "experience", Experience())
 

@@ -32,7 +32,7 @@ _PUBLISHED = tuple(round(float(omega), 4) for omega in np.linspace(1.0, 1.95, 20
 
 @dataclass(frozen=True)
 class TunedSSOR(Method):
-    """:class:`CG` with :class:`SSOR`, the omega of which a bandit chooses for each system; its loss is the number of iterations.
+    """:class:`CG` with :class:`SSOR`; a bandit chooses omega for each system, and its loss is the number of iterations.
 
     The systems of a batch are solved one after the other, in their order, so that each profits from those before. For
     later calls to profit too, make the bandit and hand it in; without one, every call makes its own.

@@ -1,5 +1,6 @@
 """The methods to choose from."""
 
+import ast
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
@@ -26,10 +27,13 @@ from pdekit.solvers.recycling.space import RecycleSpace
 from pdekit.solvers.reduced.reduced_basis import ReducedBasis
 from pdekit.solvers.reduced.reduced_guess import ReducedGuess
 
-__all__ = ["arms_for", "name_of"]
+__all__ = ["arms_for", "name_of", "shortened"]
 
 _CHEAP = 500
 """Products with the matrix up to which factoring one that stays the same is not even asked about."""
+
+_WIDE = 40
+"""Characters beyond which a name is shortened."""
 
 RELAXED = IC0(shift="auto", relaxation=0.99, ordering="cuthill-mckee")
 """Modified incomplete Cholesky factors in an order that goes from neighbour to neighbour."""
@@ -106,3 +110,35 @@ def name_of(recipe: Any) -> str:
         given.append(name_of(value) if first else f"{field.name}={name_of(value)}")
         first = False
     return f"{type(recipe).__name__}({', '.join(given)})"
+
+
+def shortened(names: Sequence[str]) -> list[str]:
+    """Names of arms for a table: in long ones, dots stand for numbers and words, unless they would be mistaken.
+
+    Example:
+        >>> shortened([name_of(CG(RELAXED)), "CG(IC0())"])
+        ['CG(IC0(...))', 'CG(IC0())']
+    """
+    short = [name if len(name) <= _WIDE else _dotted(name) for name in names]
+    return [given if short.count(given) == 1 else name for given, name in zip(short, names, strict=True)]
+
+
+def _dotted(name: str) -> str:
+    try:
+        return ast.unparse(_Dotted().visit(ast.parse(name, mode="eval")))
+    except (SyntaxError, ValueError):  # the repr of an object need not be an expression
+        return name if len(name) <= 2 * _WIDE else f"{name[: 2 * _WIDE]}..."
+
+
+class _Dotted(ast.NodeTransformer):
+    """Calls, with one ``...`` for the arguments that hold none."""
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        args = [self.visit(arg) for arg in node.args if _calls(arg)]
+        keywords = [ast.keyword(each.arg, self.visit(each.value)) for each in node.keywords if _calls(each.value)]
+        left_out = len(args) + len(keywords) < len(node.args) + len(node.keywords)
+        return ast.Call(node.func, [*args, *([ast.Constant(...)] if left_out else [])], keywords)
+
+
+def _calls(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Call) for part in ast.walk(node))

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
-from pdekit.core.errors import InputError
 from pdekit.solvers.learning.arms import arms_for
 from pdekit.solvers.learning.call import Call
 from pdekit.solvers.learning.context import Context, Glance, contrast_of
 from pdekit.solvers.learning.experience import Experience
 from pdekit.solvers.learning.kind import CUT, HOPELESS, Kind, Pull
 from pdekit.solvers.learning.prediction import least_seconds, limited, product_seconds
+from pdekit.solvers.learning.relied import FAILURES, Chain, Relied, said
 from pdekit.solvers.memory import memories
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
@@ -33,9 +33,6 @@ _AGAIN, _CHANCES = 1.25, 2
 
 _STEP = 6
 """Products with the matrix that an iteration takes at least, where none was timed yet."""
-
-Chain = Callable[[Sequence[Method], LinearOperator], Prepared]
-"""Prepares the first method that takes a matrix, with the rest to fall back on."""
 
 
 class Choosing(Prepared):
@@ -90,7 +87,7 @@ class Choosing(Prepared):
         """The incumbent for all matrices, as for further right-hand sides."""
         if self._choice is None:
             methods = self.table(self.operator) if self._kind is None else self._kind.sure
-            self._choice = self.chain(methods, self.operator)
+            self._choice = Relied(methods, self.operator, self.chain)
         return self._choice
 
     def adjoint(self) -> Prepared:
@@ -112,10 +109,11 @@ class Choosing(Prepared):
         change = experience.look(Glance.at(first), None if second is None else Glance.at(second))
         if change == 0 and not shape and before is not None and before.context.sharing == systems:
             # The same again: nothing else has to be looked at.
-            if before.context.same and before.arms:
-                return before
             again, table = replace(before.context, change=-math.inf), before.table
-            return experience.kind(again, table, lambda: arms_for(A, table, True, self.further))
+            if before.context.same and before.arms:
+                before.agree(self.further, lambda: arms_for(A, table, True, self.further))
+                return before
+            return experience.kind(again, table, lambda: arms_for(A, table, True, self.further), self.further)
         # Only whether the coefficients of a stencil are constant is asked of all matrices, and answered by the first.
         table = self.table(A if isinstance(A, Stencil) else first)
         stored = A.pattern.nnz if isinstance(A, CSR) else (2 * len(A.lattice) + 1) * A.shape[0]
@@ -129,7 +127,7 @@ class Choosing(Prepared):
             contrast=contrast_of(first.diagonal().detach()),
             change=None if change is None else math.log10(change) if change else -math.inf,
         )
-        return experience.kind(context, table, lambda: arms_for(A, table, context.same, self.further))
+        return experience.kind(context, table, lambda: arms_for(A, table, context.same, self.further), self.further)
 
     def _choose(self, kind: Kind) -> int:
         """The arm that the bandit wants, if it is worth a try; it is told of those that are not."""
@@ -139,7 +137,7 @@ class Choosing(Prepared):
             arm = kind.bandit.choose()
             coming, level = self.experience.coming, kind.level
             if coming is not None:
-                if coming.how != "predicted" or coming.arm != arm:
+                if coming.how != "predicted" or (coming.kind, coming.arm) != (kind.number, arm):
                     return arm
                 predicted = coming.loss
             else:
@@ -179,10 +177,11 @@ class Choosing(Prepared):
     def _settled(self, kind: Kind, call: Call) -> Outcome:
         """All systems by the incumbent; they are confirmed as any are, by :func:`pdekit.solve`."""
         arm = kind.incumbent
+        self.experience.expect(kind.number, arm, limit=0)
         how = "measured" if arm in kind.warm else "cold"
         kind.warm.add(arm)
         began = time.perf_counter()
-        self._choice = self.chain(kind.sure, call.A)
+        self._choice = Relied(kind.sure, call.A, self.chain)
         outcome = self._choice.run(call.b, call.x0, call.rtol, call.atol)
         seconds = time.perf_counter() - began
         accepted = int((outcome.reason == Reason.CONVERGED.code).sum())
@@ -193,35 +192,37 @@ class Choosing(Prepared):
         """Solve some systems with an arm, those that it misses with the incumbent, and tell the bandit."""
         record, best, count = kind.records[arm], kind.incumbent, call.systems(rows)
         A, how = call.matrices(rows), "first" if record.told == 0 else "measured"
+        self.experience.expect(kind.number, arm)
         if record.told == 0 or arm not in kind.warm:
             seen = self._warm_up(kind, arm, A, call, rows)
             if seen is None and how == "measured" and limited(kind.arms[arm], 1) is not None:
                 how = "cold"  # after a state was loaded
             elif seen is not None and how == "first":
                 self._tell(kind, arm, seen, "first", count, 0)
+                record.pulls -= 1  # it solved nothing, and these systems are about to count
                 how = "measured"
             kind.warm.add(arm)
-        coming = self.experience.coming
+        endless = arm == best or limited(kind.arms[arm], 1) is None
+        coming = self.experience.expect(kind.number, arm, limit=0 if endless else None)
         limit = coming.limit if coming is not None else 0 if arm == best else self._limit(kind, arm, count)
-        stopped = limited(kind.arms[arm], limit) if limit > 0 else kind.arms[arm]
-        assert stopped is not None
+        method = limited(kind.arms[arm], limit) if limit > 0 else None
         began = time.perf_counter()
         if limit >= 0:
             try:
-                prepared = self.chain(kind.sure, A) if arm == best else stopped.prepare(A)
-            except InputError as error:
+                prepared = Relied(kind.sure, A, self.chain) if arm == best else (method or kind.arms[arm]).prepare(A)
+                solution = call.solve(prepared, rows)
+            except FAILURES as error:
                 if arm == best:
                     raise
-                record.refused = str(error).split(". ")[0]
+                record.refused = said(error)
                 self._tell(kind, arm, 2 * HOPELESS * (kind.level or 1.0), "refused", 0, 0)
                 return self._pull(kind, best, call, rows)
-            solution = call.solve(prepared, rows)
             _time_steps(kind, arm, solution, count, time.perf_counter() - began)
             call.take(solution, rows, arm)
             if arm == best and rows == slice(0, call.count):
                 self._choice = prepared
         if arm != best and call.missed(rows):
-            call.finish(self.chain(kind.sure, A), rows, best)
+            call.finish(Relied(kind.sure, A, self.chain), rows, best)
             how = "cut" if how == "measured" else how
         seconds = time.perf_counter() - began
         self._tell(kind, arm, seconds / max(call.accepted(rows), 0.5), how, count, limit)
@@ -239,7 +240,7 @@ class Choosing(Prepared):
             began = time.perf_counter()
             try:
                 solution = call.solve(short.prepare(A), rows)
-            except InputError:
+            except FAILURES:
                 return None
             seconds = time.perf_counter() - began
             if steps == _PILOT:
@@ -260,9 +261,10 @@ class Choosing(Prepared):
 def _time_steps(kind: Kind, arm: int, solution: Solution, count: int, seconds: float) -> None:
     """Note what setting up and an iteration took: the least of what was seen, for whatever disturbs a clock adds."""
     record, steps = kind.records[arm], int(solution.iterations.max())
-    record.setup = min(solution.setup_seconds / count, math.inf if record.setup is None else record.setup)
+    setup = float(solution.setup_seconds)
+    record.setup = min(setup / count, math.inf if record.setup is None else record.setup)
     if steps:
-        step = max(seconds - solution.setup_seconds, 0.0) / steps / count
+        step = max(seconds - setup, 0.0) / steps / count
         record.step = max(min(step, math.inf if record.step is None else record.step), 1e-12)
 
 

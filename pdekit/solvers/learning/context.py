@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+from pdekit.solvers.learning.states import checked, instance, number, optional, whole
 from pdekit.solvers.operators.base import LinearOperator
 
 __all__ = ["Context", "Glance"]
@@ -96,6 +97,18 @@ class Context:
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @staticmethod
+    def from_state(state: Any) -> "Context":
+        """What :meth:`state_dict` gave.
+
+        Raises:
+            InputError: it is something else.
+        """
+        size = {"unknowns": whole(), "row": number(), "sharing": whole(1)}
+        change = {"contrast": number(most=math.inf), "change": optional(number(-math.inf, math.inf))}
+        text = {"what": instance(str), "table": instance(str)}
+        return Context(**checked("a context", state, text | size | change))
 
     def __str__(self) -> str:
         several = f", {self.sharing} right-hand sides each" if self.sharing > 1 else ""

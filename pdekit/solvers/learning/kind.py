@@ -10,10 +10,11 @@ from pdekit.solvers.bandits.base import Bandit
 from pdekit.solvers.bandits.elimination import SuccessiveElimination
 from pdekit.solvers.learning.arms import name_of
 from pdekit.solvers.learning.context import Context
-from pdekit.solvers.memory import memories
+from pdekit.solvers.learning.states import checked, each, instance, number, optional, whole
+from pdekit.solvers.memory import Memory, memories
 from pdekit.solvers.method import Method
 
-__all__ = ["CUT", "HOPELESS", "Kind", "Pull", "Record"]
+__all__ = ["CUT", "HOPELESS", "HOW", "Kind", "Pull", "Record", "bandit_for"]
 
 CUT = 2.0
 """A trial is stopped after so many times the seconds of the incumbent."""
@@ -34,6 +35,10 @@ _REMEMBERED = 9
 
 _MISHAP = 2.0
 """Times what an arm usually takes, beyond which a loss counts as no more: the machine was busy with something else."""
+
+
+HOW = ("first", "measured", "cut", "predicted", "refused", "cold")
+"""What a loss may be."""
 
 
 class Pull(NamedTuple):
@@ -64,7 +69,7 @@ class Record:
     Args:
         arm: as a user would write it.
         told: losses that its bandit has heard of.
-        pulls: trials and uses.
+        pulls: trials and uses; a warm-up, which solves nothing, is none.
         cut: trials that were stopped.
         systems: that it solved.
         seconds: they took.
@@ -101,15 +106,17 @@ class Kind:
         number: among the kinds of an experience.
         context: what they have in common.
         arms: methods, the expert's choice first.
-        bandit: made for so many arms.
+        bandit: for so many arms.
     """
 
-    def __init__(self, number: int, context: Context, arms: Sequence[Method], bandit: Callable[[int], Bandit]):
+    def __init__(self, number: int, context: Context, arms: Sequence[Method], bandit: Bandit):
         self.number, self.context, self.arms = number, context, tuple(arms)
         self.table: tuple[Method, ...] = ()
         """Methods to fall back on."""
-        self.bandit = bandit(len(self.arms))
+        self.bandit = bandit
         self.records = [Record(name_of(arm)) for arm in self.arms]
+        self.further: tuple[str, ...] | None = None
+        """Names of the arms of the user's among them; None where these were not compared yet."""
         self.systems, self.trial_seconds, self.seconds = 0, 0.0, 0.0
         self.settled: float | None = None
         """Loss of the incumbent when its last rival was settled."""
@@ -129,8 +136,8 @@ class Kind:
         if isinstance(self.bandit, SuccessiveElimination):
             self.incumbent, self.left = self.bandit.incumbent, self.bandit.left
             return
-        known = [i for i, record in enumerate(self.records) if len(record.losses) >= PULLS]
         usable = [i for i, record in enumerate(self.records) if not record.refused]
+        known = [i for i in usable if len(self.records[i].losses) >= PULLS]
         self.incumbent = min(known, key=lambda i: self.records[i].level or 0.0, default=(usable or [0])[0])
 
     @property
@@ -198,6 +205,10 @@ class Kind:
         drifted = len(recent) == _RECENT and min(recent) > _DRIFT * (self.settled or 0.0)
         if drifted and self.trial_seconds <= _SHARE * self.seconds:
             self.bandit.reset()
+            if isinstance(self.bandit, SuccessiveElimination):
+                for arm, each_of in enumerate(self.records):
+                    if each_of.refused:
+                        self.bandit.drop(arm)
             self._look()
             self.settled, self.reopened = None, self.reopened + 1
             for each in self.records:
@@ -218,39 +229,119 @@ class Kind:
         }
 
     @staticmethod
-    def from_state(state: Mapping[str, Any], bandit: Callable[[int], Bandit]) -> "Kind":
-        """A kind whose arms are still to come: :meth:`complete`."""
-        kind = Kind(state["number"], Context(**state["context"]), (), lambda _: bandit(len(state["records"])))
-        kind.records = [Record(**record) for record in state["records"]]
-        kind.bandit.load_state_dict(state["bandit"])
-        kind._pending = state["memories"]
+    def from_state(state: Any, number: int, bandit: Callable[[int], Bandit]) -> "Kind":
+        """A kind whose arms are still to come: :meth:`complete`.
+
+        Raises:
+            InputError: the state is none of a kind of this number, or of one with other bandits.
+        """
+        state = checked(f"the kind {number}", state, _KIND | {"number": lambda given: given == number})
+        count = len(state["records"])
+        kind = Kind(number, Context.from_state(state["context"]), (), bandit_for(bandit, count))
+        kind.records = [Record(**checked("an arm", record, _RECORD)) for record in state["records"]]
+        checked(f"the kind {number}", {"memories": state["memories"]}, {"memories": each(_LIST, count)})
+        _load(kind.bandit, state["bandit"])
+        kind._pending = [list(states) for states in state["memories"]]
         kind.systems, (kind.seconds, kind.trial_seconds) = state["systems"], state["seconds"]
         kind.settled, kind.reopened = state["settled"], state["reopened"]
         kind.left = tuple(range(len(kind.records)))
         kind._look()
         return kind
 
-    def complete(self, arms: Sequence[Method]) -> None:
-        """Give arms to a kind that was loaded, and these their memories.
+    def agree(self, further: Sequence[Method], arms: Callable[[], Sequence[Method]]) -> None:
+        """Make sure that the arms are those of the caller, and give them to a kind that was loaded.
+
+        Args:
+            further: arms of the user's, of this call.
+            arms: makes all of them.
 
         Raises:
-            InputError: other arms than those it knows.
+            InputError: other arms than those it knows, or memories that do not fit them.
         """
-        if self._pending is None:
+        names = tuple(name_of(arm) for arm in further)
+        if self.arms and names == self.further:
             return
-        names, known = [name_of(arm) for arm in arms], [record.arm for record in self.records]
-        if names != known:
+        given = tuple(arms())
+        mine, known = [name_of(arm) for arm in given], [record.arm for record in self.records]
+        if mine != known:
             raise InputError(
-                f"The experience was gathered with the arms {', '.join(known)}; there are now {', '.join(names)}. "
+                f"The experience was gathered with the arms {', '.join(known)}; there are now {', '.join(mine)}. "
                 "Give Auto the arms it had, or a new Experience()."
             )
-        self.arms = tuple(arms)
-        for arm, states in zip(self.arms, self._pending, strict=True):
-            for memory, state in zip(memories(arm), states, strict=True):
+        if self._pending is not None:
+            self._complete(given, self._pending)
+        self.further = names
+
+    def _complete(self, arms: Sequence[Method], pending: Sequence[Sequence[Any]]) -> None:
+        """Give arms to a kind that was loaded, and these their memories: all of them, or none."""
+        before: list[tuple[Memory, dict[str, Any]]] = []
+        try:
+            for arm, states in zip(arms, pending, strict=True):
+                held = memories(arm)
+                if len(held) != len(states):
+                    raise InputError(
+                        f"The state has {len(states)} memories for {name_of(arm)}, which has {len(held)}; expected "
+                        "what state_dict() gave."
+                    )
+                for memory, state in zip(held, states, strict=True):
+                    before.append((memory, memory.state_dict()))
+                    _load(memory, state)
+        except InputError:
+            for memory, state in before:
                 memory.load_state_dict(state)
-        self._pending = None
+            raise
+        self.arms, self._pending = tuple(arms), None
 
     def met(self, context: Context) -> None:
         """One more call for systems of this kind."""
         if self.context.change is None:
             self.context = replace(self.context, change=context.change)
+
+
+def bandit_for(make: Callable[[int], Bandit], arms: int) -> Bandit:
+    """A bandit for so many arms.
+
+    Raises:
+        InputError: what makes it gives something else, or one that needs a context, which there is none of.
+    """
+    if make is SuccessiveElimination:
+        return SuccessiveElimination(arms)
+    who = getattr(make, "__name__", repr(make))
+    expected = "expected what makes a bandit from a number of arms, such as the class TsallisINF."
+    try:
+        made = make(arms)
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
+        raise InputError(f"Experience has bandit={who}, which failed with {arms} arms ({error}); {expected}") from error
+    if not isinstance(made, Bandit):
+        raise InputError(f"Experience has bandit={who}, which gave {made!r} for {arms} arms; {expected}")
+    if made.arms != arms:
+        raise InputError(f"Experience has bandit={who}, which gave {made!r} when asked for {arms} arms; {expected}")
+    try:
+        made.choose()
+    except InputError as error:
+        raise InputError(f"Experience has bandit={who}, which does not choose without a context: {error}") from error
+    return made
+
+
+def _load(memory: Memory, state: Any) -> None:
+    """Load a memory; whatever it stumbles over in a malformed state is an error of the state."""
+    try:
+        memory.load_state_dict(state)
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError, LookupError, RuntimeError) as error:
+        raise InputError(f"The state of {memory!r} is not what its state_dict() gave: {error}") from error
+
+
+_LIST = each(lambda _: True)
+
+_KIND = {
+    "number": whole(), "context": instance(Mapping), "records": _LIST, "bandit": instance(Mapping), "memories": _LIST,
+    "systems": whole(), "seconds": each(number(), 2), "settled": optional(number()), "reopened": whole(),
+}  # fmt: skip
+
+_RECORD = {
+    "arm": instance(str), "told": whole(), "pulls": whole(), "cut": whole(), "systems": whole(), "seconds": number(),
+    "losses": each(number()), "predicted": optional(number()), "refused": instance(str), "setup": optional(number()),
+    "step": optional(number()), "limit": whole(),
+}  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pdekit.solvers.learning.arms import shortened
 from pdekit.solvers.learning.kind import HOPELESS, PULLS, Kind
 
 __all__ = ["report"]
@@ -24,11 +25,12 @@ def report(kinds: Sequence[Kind]) -> str:
 
 
 def _table(kind: Kind) -> list[str]:
+    names = shortened([record.arm for record in kind.records])
     rows = [("arm", "pulls", "cut off", "s/system", "")]
     for number, record in enumerate(kind.records):
         level = record.predicted if record.level is None else record.level
         rows.append((
-            record.arm, str(record.pulls), str(record.cut), "" if level is None else f"{level:.2e}",
+            names[number], str(record.pulls), str(record.cut), "" if level is None else f"{level:.2e}",
             verdict(kind, number),
         ))  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
