@@ -11,7 +11,7 @@ from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.convert import VectorLike, precise
 
-__all__ = ["POD", "largest_part", "pod"]
+__all__ = ["POD", "magnitude", "pod"]
 
 _ROUNDING = 1e-15
 """Singular values, as a part of the largest, below which nothing but rounding is left."""
@@ -72,7 +72,7 @@ def pod(
     check_number("pod", "tolerance", tolerance)
     if not 0 <= tolerance < 1:
         raise InputError(f"pod has tolerance={tolerance}; expected a number from 0 to 1.")
-    scale = largest_part(vectors, (-2, -1))  # squares of entries beyond 1e154 are beyond all numbers
+    scale = magnitude(vectors, (-2, -1))  # squares of entries beyond 1e154 are beyond all numbers
     vectors = vectors / scale
     if inner is None:
         columns, triangle = torch.linalg.qr(vectors.mT)
@@ -88,16 +88,18 @@ def pod(
     return POD(turn.mT[..., :kept, :] @ rows, values * scale[..., 0])
 
 
-def largest_part(v: Inexact[Tensor, "..."], axes: tuple[int, ...]) -> Float[Tensor, "..."]:
-    """The largest size of an entry along axes, which stay with length 1; 1 where all are 0. Complex: of a part.
+def magnitude(v: Inexact[Tensor, "..."], axes: tuple[int, ...]) -> Float[Tensor, "..."]:
+    """The power of two next below the largest entry along axes, which stay with length 1; 1 where all are 0.
+
+    Division by it rounds nothing. Of complex entries the larger part counts, whose modulus may be beyond all numbers.
 
     Example:
-        >>> largest_part(torch.tensor([[3.0, -4.0], [0.0, 0.0]]), (-1,)).tolist()
+        >>> magnitude(torch.tensor([[3.0, -5.0], [0.0, 0.0]]), (-1,)).tolist()
         [[4.0], [1.0]]
     """
     sizes = torch.view_as_real(v.resolve_conj()).abs().amax(-1) if v.is_complex() else v.abs()
     largest = sizes.amax(axes, keepdim=True)
-    return torch.where(largest > 0, largest, 1.0)
+    return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1.0)
 
 
 def _orthonormalised(vectors: Tensor, inner: LinearOperator) -> tuple[Tensor, Tensor]:

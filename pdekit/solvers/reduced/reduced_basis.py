@@ -12,7 +12,7 @@ from pdekit.core.errors import InputError
 from pdekit.solvers.memory import Memory
 from pdekit.solvers.operators.convert import precise
 from pdekit.solvers.recycling.space import RecycleSpace
-from pdekit.solvers.reduced.pod import largest_part, pod
+from pdekit.solvers.reduced.pod import magnitude, pod
 from pdekit.solvers.reduced.states import check_state, numbers_in
 
 __all__ = ["ReducedBasis"]
@@ -98,7 +98,7 @@ class ReducedBasis(Memory):
             self.reset()
         x = x.reshape(-1, x.shape[-1])
         x = x[(x != 0).any(-1)]
-        x = x / largest_part(x, (-1,))  # first: the norm may be beyond all numbers
+        x = x / magnitude(x, (-1,))  # first: the norm may be beyond all numbers
         x = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         while len(x) and not self.frozen:
             taken, x = x[: self.due], x[self.due :]
