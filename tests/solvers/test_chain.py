@@ -256,6 +256,12 @@ def test_what_is_no_method_is_refused(given, said):
         Chain(given)
 
 
+@pytest.mark.parametrize("given", ["no", None, 1])
+def test_a_warm_start_is_wanted_or_not(given):
+    with pytest.raises(InputError, match=f"Chain has warm_start={given!r}; expected True or False"):
+        Chain(CG(), warm_start=given)
+
+
 def test_a_matrix_that_the_method_does_not_take_is_refused_when_it_is_prepared():
     with pytest.raises(InputError, match="CG needs a symmetric matrix"):
         Chain(CG()).prepare(nonsymmetric(5, (2,)))

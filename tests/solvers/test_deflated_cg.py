@@ -17,7 +17,7 @@ from pdekit.solvers import CG, CSR, IC0, ILU0, DenseMatrix, Jacobi, Reason, diff
 from pdekit.solvers.krylov.directions import DeflatedDirections
 from pdekit.solvers.preconditioners.multigrid import Multigrid
 from pdekit.solvers.recycling.deflated_cg import DeflatedCG
-from pdekit.solvers.recycling.deflated_runs import CompiledRuns, TensorRuns
+from pdekit.solvers.recycling.deflated_runs import CompiledRuns, Runs, TensorRuns
 from pdekit.solvers.recycling.policies import Always, Freeze, Never
 from pdekit.solvers.recycling.ritz import smallest_vectors
 from pdekit.solvers.recycling.space import RecycleSpace
@@ -244,8 +244,62 @@ def test_dependent_vectors_are_left_out(kind):
 
 def test_a_space_that_is_not_finite_is_not_used():
     A, b = neighbours(1, 9)
-    found = solve(A, b, DeflatedCG(update=Never(), space=holding(torch.full((2, A.shape[0]), torch.nan).double())))
+    space = holding(torch.ones(2, A.shape[0]).double())
+    space.basis.fill_(torch.nan)
+    found = solve(A, b, DeflatedCG(update=Never(), space=space))
     assert "(0 vectors)" in found.method
+
+
+@pytest.mark.parametrize("spoilt", [2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_space_that_is_not_finite_heals(kind, spoilt):
+    A, b = neighbours(6, 17, kind=kind)
+    spoiled, clean = RecycleSpace(8), RecycleSpace(8)
+    rows = torch.randn(3, A.shape[0], dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    spoiled.replace(rows)
+    spoiled.basis[:spoilt] = torch.nan
+    found, expected = (solve(A, b, DeflatedCG(Jacobi(), space=space)) for space in (spoiled, clean))
+    assert bool(torch.isfinite(spoiled.basis).all())
+    assert spoiled.basis.shape == (8, A.shape[0])
+    assert "updated in 3 of 6" in found.method
+    if spoilt == len(rows):
+        assert torch.equal(found.iterations, expected.iterations)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_more_steps_are_looked_at_than_a_run_may_make(kind, monkeypatch):
+    usual, sizes = Runs.window, []
+    monkeypatch.setattr(Runs, "window", lambda self, size: sizes.append(size) or usual(self, min(size, 200)))
+    A, b = neighbours(2, 14, kind=kind)
+    n = A.shape[0]
+    assert bool(solve(A, b, DeflatedCG(Jacobi(), vectors=10**7)).converged.all())
+    solve(A, b, DeflatedCG(Jacobi(), vectors=10**7, max_iterations=30), throw=False)
+    assert sizes == [n, n, 30, 30]
+
+
+@pytest.mark.parametrize("recipe", [IC0(), Jacobi(), Multigrid()], ids=str)
+def test_a_matrix_is_prepared_once(recipe, monkeypatch):
+    usual, batches = type(recipe).setup, []
+    monkeypatch.setattr(type(recipe), "setup", lambda self, A: batches.append(A.batch_shape) or usual(self, A))
+    kind = "tensor" if recipe == Multigrid() else "compiled"
+    A, b = neighbours(5, 17, kind=kind)
+    solve(A, b, DeflatedCG(recipe, vectors=6))
+    assert batches == ([(), (), (), (2,)] if kind == "tensor" else [(5,)])
+    batches.clear()
+    solve(A[0] if kind == "compiled" else A.with_values([v[0] for v in A.values]), b, DeflatedCG(recipe, vectors=6))
+    assert batches == [()]
+
+
+def test_it_says_where_a_space_is_lost():
+    A, b = neighbours(2, 17)
+    for system in (A[0], b[0]), (A, b):
+        method = DeflatedCG(vectors=6)
+        assert solve(*system, method).method.endswith("preconditioner, space not kept") == (system[0] is not A)
+    assert "not kept" not in solve(A[0], b[0], DeflatedCG(space=RecycleSpace(6))).method
+    one = A[0]
+    prepared = DeflatedCG(vectors=6).prepare(one)
+    solve(one, b[0], prepared)
+    assert "not kept" not in solve(one, b[1], prepared).method
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,6 +11,7 @@ from solvers.matrices import convection, dense, helmholtz, laplacian, vectors
 from pdekit.core import InputError
 from pdekit.domain import Grid
 from pdekit.solvers import CSR, GMRES, ILU0, Jacobi, diffusion, memories, newton, solve
+from pdekit.solvers.recycling import gcrodr
 from pdekit.solvers.recycling.gcrodr import GCRODR
 from pdekit.solvers.recycling.harvest import harvest
 from pdekit.solvers.recycling.policies import Always, Freeze, Never
@@ -212,6 +213,35 @@ def test_a_lost_system_goes_to_plain_gmres_and_says_so():
     assert lost.converged
     assert "GCRO-DR(20, 19)" in lost.method
     assert "; then GMRES(20)" in lost.method
+
+
+def test_what_is_not_finite_is_not_learnt(monkeypatch):
+    def spoiled(*args):
+        found = harvest(*args)
+        assert found is not None
+        found[0][0, 3], found[1][1, 5] = torch.nan, torch.inf
+        return found
+
+    A, b = neighbours(1)
+    space = RecycleSpace(15)
+    with monkeypatch.context() as patch:
+        patch.setattr(gcrodr, "harvest", spoiled)
+        solve(A[0], b[0], GCRODR(ILU0(), 30, space=space), throw=False)
+    assert space.basis is not None
+    assert 0 < len(space.basis) <= 13
+    assert bool(torch.isfinite(space.basis).all())
+    space.basis[:, 0] = torch.nan
+    for _ in range(2):
+        assert solve(A[0], b[0], GCRODR(ILU0(), 30, space=space)).converged
+    assert bool(torch.isfinite(space.basis).all())
+
+
+def test_it_says_where_a_space_is_lost():
+    A, b = neighbours(2)
+    method = GCRODR(ILU0(), 30, 15)
+    assert solve(A[0], b[0], method).method.endswith("preconditioner, space not kept")
+    assert "not kept" not in solve(A, b, method).method
+    assert "not kept" not in solve(A[0], b[0], GCRODR(ILU0(), 30, space=RecycleSpace(15))).method
 
 
 def test_what_it_refuses():

@@ -331,6 +331,73 @@ def test_a_state_for_another_pattern_is_left_alone():
         kept.load_state_dict({"a": 1})
 
 
+def told(entries, **other) -> dict:
+    return {"fingerprint": "a", "entries": entries, "rate": None} | other
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (5, "state is 5; expected a dictionary with entries, fingerprint, rate"),
+        (None, "state is None"),
+        (told([1.0]), r"entries: \[1.0\]; expected a tensor \(nnz,\)"),
+        (told(None), "entries: None"),
+        (told(torch.ones(2, 2).double()), r"entries: a tensor \(2, 2\) of type torch.float64"),
+        (told(torch.ones(2)), r"entries: a tensor \(2,\) of type torch.float32"),
+        (told(torch.full((2,), torch.nan).double()), r"entries\[0\] is nan"),
+        (told(torch.ones(2).double(), rate="x"), "rate: 'x'; expected None or a number of at least 0"),
+        (told(torch.ones(2).double(), rate=float("nan")), "rate: nan"),
+        (told(torch.ones(2).double(), fingerprint=None), "fingerprint: None; expected a string"),
+    ],
+)
+def test_a_state_of_transfers_that_is_refused_changes_nothing(wrong, said):
+    kept = KeptTransfers()
+    solve(laplacian(20), np.ones(400), CG(AMG(kept=kept)))
+    with pytest.raises(InputError, match=said):
+        kept.load_state_dict(wrong)
+    assert "transfers kept" in solve(laplacian(20), np.ones(400), CG(AMG(kept=kept))).method
+
+
+def test_a_state_with_too_few_entries_is_forgotten():
+    kept = KeptTransfers()
+    solve(laplacian(20), np.ones(400), CG(AMG(kept=kept)))
+    state = kept.state_dict()
+    kept.load_state_dict({**state, "entries": state["entries"][:-1]})
+    assert "transfers kept" not in solve(laplacian(20), np.ones(400), CG(AMG(kept=kept))).method
+    assert "transfers kept" in solve(laplacian(20), np.ones(400), CG(AMG(kept=kept))).method
+
+
+def test_transfers_that_cannot_be_made_again_are_forgotten(monkeypatch):
+    from pdekit.solvers.amg import transfers
+
+    kept = KeptTransfers()
+    solve(laplacian(20), np.ones(400), CG(AMG(kept=kept)))
+    kept.load_state_dict(kept.state_dict())
+    with monkeypatch.context() as patch:
+        patch.setattr(transfers, "build", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            solve(laplacian(20), np.ones(400), CG(AMG(kept=kept)))
+    assert kept.state_dict() == {}
+
+
+def test_printed_they_say_what_they_hold(factored):
+    kept, factors = KeptTransfers(), KeptFactor(3)
+    assert [str(kept), str(factors)] == ["KeptTransfers(): no transfers", "KeptFactor(matrices=3): no matrices"]
+    solve(laplacian(40), np.ones(1600), CG(AMG(kept=kept)))
+    assert str(kept) == "KeptTransfers(): transfers for matrices of 1,600 unknowns"
+    again = "KeptTransfers(): transfers to be made again for matrices of 7,840 entries"
+    assert str(through_a_file(kept, KeptTransfers())) == again
+    solve(laplacian(5), np.ones(25), Direct(kept=factors))
+    assert str(factors) == "KeptFactor(matrices=3): 1 matrix of 25 unknowns, 1 of them factored"
+    solve(laplacian(6), np.ones(36), Direct(kept=factors))
+    held = "KeptFactor(matrices=3): 2 matrices of 25 to 36 unknowns, 0 of them factored"
+    assert str(through_a_file(factors, KeptFactor(3))) == held
+    solve(np.eye(4), np.ones(4), Direct(kept=factors))
+    assert str(factors).endswith("3 matrices of 4 to 36 unknowns, 3 of them factored")
+    assert repr(kept) == "KeptTransfers()"
+    assert repr(factors) == "KeptFactor(matrices=3)"
+
+
 def test_arguments_are_checked_and_memories_found():
     kept, factors = KeptTransfers(), KeptFactor(2)
     assert memories(CG(AMG(kept=kept))) == (kept,)
@@ -456,6 +523,28 @@ def test_factors_survive_a_file_as_matrices(factored):
         kept.load_state_dict({})
     kept.reset()
     assert len(kept) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (None, "state is None; expected a dictionary with matrices"),
+        (5, "state is 5"),
+        ({"matrices": None}, "matrices: None; expected a list, as KeptFactor"),
+        ({"matrices": [1]}, r"matrices\[0\]: 1; expected tensors \[indptr, indices, data\] or \[dense\]"),
+        ({"matrices": [[[1.0]]]}, r"matrices\[0\]: \[\[1.0\]\]"),
+        ({"matrices": [[]]}, r"matrices\[0\]: \[\]"),
+        ({"matrices": [[torch.ones(3).double()]]}, r"matrices\[0\]"),
+        ({"matrices": [[torch.eye(3).double()], [torch.eye(3)]]}, r"matrices\[1\]"),
+        ({"matrices": [[torch.ones(3).double()] * 3]}, r"matrices\[0\]"),
+    ],
+)
+def test_a_state_of_factors_that_is_refused_changes_nothing(wrong, said, factored):
+    kept = KeptFactor()
+    solve(laplacian(5), np.ones(25), Direct(kept=kept))
+    with pytest.raises(InputError, match=said):
+        kept.load_state_dict(wrong)
+    assert solve(laplacian(5), np.ones(25), Direct(kept=kept)).method == "Direct, SuperLU, factors kept"
 
 
 def test_copies_leave_the_factors_behind(factored):

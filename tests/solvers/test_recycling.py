@@ -142,7 +142,15 @@ def test_what_it_refuses():
             RecycleSpace(2).replace(wrong)
     with pytest.raises(InputError, match=r"images have shape \(1, 40\); expected that of the basis, \(2, 40\)"):
         RecycleSpace(2).replace(vectors(2), vectors(1))
-    for wrong in ({}, {"basis": None, "images": None, "record": {}}, [1]):
+    for wrong in (None, vectors(2).tolist(), vectors(2).numpy()):
+        with pytest.raises(InputError, match=r"vectors of type \w+; expected a tensor of rows \(size, n\)"):
+            RecycleSpace(2).replace(wrong)
+    for wrong in (torch.nan, torch.inf):
+        rows = vectors(2)
+        rows[1, 3] = wrong
+        with pytest.raises(InputError, match=r"basis\[1, 3\] is (nan|inf) \(1 of 80 entries are not finite\)"):
+            RecycleSpace(2).replace(rows)
+    for wrong in ({}, [1], None, 5):
         with pytest.raises(InputError, match=r"state of a RecycleSpace .* expected \['basis', 'images', 'record'\]"):
             RecycleSpace(2).load_state_dict(wrong)
 
@@ -160,6 +168,59 @@ def test_state_survives_a_file(tmp_path):
     other.reset()
     assert other.basis is None
     assert other.record == Record()
+
+
+RECORD = {"learnt": 3, "updating": False, "reference": 1.5, "effort": 1.25, "failed": False}
+MALFORMED = [
+    ({"record": 5}, "record=5"),
+    ({"record": None}, "record=None"),
+    ({"record": dict.fromkeys(RECORD, "1")}, "record="),
+    ({"record": {**RECORD, "effort": float("nan")}}, "record="),
+    ({"record": {**RECORD, "learnt": -1}}, "record="),
+    ({"record": {}}, "record={}"),
+    ({"basis": None}, "images without a basis"),
+    ({"basis": vectors(2).tolist()}, "vectors of type list"),
+    ({"basis": vectors(2).float()}, "torch.float32"),
+    ({"basis": vectors(2) * np.nan}, r"basis\[0, 0\] is nan"),
+    ({"images": vectors(2).tolist()}, "images are of type list"),
+    ({"images": vectors(2).float()}, "images are torch.float32"),
+    ({"images": vectors(2, complex_=True)}, "images are torch.complex128"),
+    ({"images": vectors(1)}, r"images have shape \(1, 40\)"),
+    ({"images": vectors(2) * np.inf}, r"images\[0, 0\] is -?inf"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), MALFORMED)
+def test_a_state_that_is_refused_changes_nothing(wrong, said):
+    space = filled()
+    space.note(updated=True, iterations=9, reduction=1e-8, converged=True)
+    before, record = space.basis, space.record
+    with pytest.raises(InputError, match=said):
+        space.load_state_dict({"basis": vectors(2), "images": vectors(2), "record": RECORD} | wrong)
+    assert space.basis is before
+    assert space.record == record
+
+
+def test_what_a_solve_has_found_is_kept_as_far_as_it_is_finite():
+    space, found = filled(), vectors(4, seed=1)
+    found[1, 7] = torch.nan
+    images = vectors(4, seed=2)
+    images[3] = torch.inf
+    space.learn(found, images)
+    assert torch.equal(space.basis, found[[0, 2]])
+    space.learn(found[1:2])
+    assert len(space.basis) == 2
+
+
+def test_printed_it_says_what_it_holds():
+    space = RecycleSpace(20)
+    assert str(space) == "RecycleSpace(20): no vectors"
+    space.replace(vectors(12, 1000))
+    assert str(space) == "RecycleSpace(20): 12 vectors of 1,000 unknowns"
+    for updated in (True, False):
+        space.note(updated=updated, iterations=9, reduction=1e-8, converged=True)
+    assert str(space) == "RecycleSpace(20): 12 vectors of 1,000 unknowns, frozen"
+    assert repr(space) == "RecycleSpace(20)"
 
 
 def test_the_state_is_a_copy():

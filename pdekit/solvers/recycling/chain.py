@@ -33,7 +33,7 @@ class Chain(Method):
             times the factor for which the residual is smallest; from ``x0`` where that leaves a smaller one.
 
     Raises:
-        InputError: not a method.
+        InputError: not a method, or a warm start that is neither True nor False.
 
     Example:
         >>> import scipy.sparse
@@ -52,6 +52,8 @@ class Chain(Method):
         if not isinstance(self.method, Method):
             given = f"the class {self.method.__name__}" if isinstance(self.method, type) else repr(self.method)
             raise InputError(f"Chain has method={given}; expected an object such as CG(AMG()) or Direct().")
+        if not isinstance(self.warm_start, bool):
+            raise InputError(f"Chain has warm_start={self.warm_start!r}; expected True or False.")
 
     def prepare(self, A: LinearOperator) -> Prepared:
         return _Links(A, self)

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from jaxtyping import Inexact
 from torch import Tensor
@@ -16,7 +15,6 @@ from pdekit.solvers.krylov.sparse_cg import fits, is_hierarchy
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
-from pdekit.solvers.operators.single import single
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.ic0 import IC0
 from pdekit.solvers.recycling.deflated_runs import CompiledRuns, Runs, TensorRuns
@@ -57,7 +55,8 @@ class DeflatedCG(Method):
             passes over it an iteration.
         update: when the space is updated: ``Freeze()`` during the first systems and whenever it has aged, ``Always()``,
             ``Never()``.
-        space: outlives the solve; None makes a fresh one each time the method is bound to matrices.
+        space: outlives the solve; None makes a fresh one each time the method is bound to matrices, so that nothing
+            goes from one call to the next.
         max_iterations: per system.
 
     Example:
@@ -129,14 +128,15 @@ class _Prepared(Prepared):
         known = self.space.basis
         if known is not None and (known.dtype, known.device, known.shape[1]) != (b.dtype, b.device, b.shape[-1]):
             self.space.reset()
+        fresh = self.method.space is None and self.space.basis is None
         basis, harvested, seconds, place = self._basis(b), 0, 0.0, 0
         while place < runs.count:
             if self.method.update.updates(self.space.record):
-                window = runs.window(_steps(self.space.vectors, runs.n))
+                window = runs.window(_steps(self.space.vectors, runs.n, limit))
                 runs.solve([place], basis, window)
                 if window.steps:
                     began = time.perf_counter()
-                    self._harvest(single(A, self._place(runs.owner[place])), window.candidates(self.space.vectors))
+                    self._harvest(*runs.matrix(place), window.candidates(self.space.vectors))
                     basis = self._basis(b)
                     seconds += time.perf_counter() - began
                     harvested += 1
@@ -150,7 +150,10 @@ class _Prepared(Prepared):
                 if self.method.update.updates(self.space.record):
                     break
             place = together.stop
-        found = runs.outcome(self._name(len(basis), harvested, runs.count), seconds)
+        name = self._name(len(basis), harvested, runs.count)
+        if fresh and harvested and runs.count == 1:
+            name += ", space not kept"
+        found = runs.outcome(name, seconds)
         return found if self.unit == 1 else replace(found, x=found.x / self.unit)
 
     def _basis(self, b: Tensor) -> Tensor:
@@ -161,17 +164,11 @@ class _Prepared(Prepared):
         basis = orthogonal_to(self.operator.nullspace, basis)
         return orthonormal_images(basis, basis)[0]
 
-    def _place(self, owner: int) -> tuple[int, ...]:
-        return tuple(int(i) for i in np.unravel_index(owner, self.operator.batch_shape))
-
-    def _harvest(self, A: LinearOperator, candidates: Tensor) -> None:
+    def _harvest(self, A: LinearOperator, preconditioner: LinearOperator | None, candidates: Tensor) -> None:
         """Join candidates to the space, of which the best remains for this matrix."""
         known = self.space.basis
         rows = candidates if known is None else torch.cat([known, candidates])
-        preconditioner = None if self.recipe is None else self.recipe.setup(A)
-        found = smallest_vectors(A, preconditioner, rows, self.space.vectors)
-        if len(found):
-            self.space.replace(found)
+        self.space.learn(smallest_vectors(A, preconditioner, rows, self.space.vectors))
 
     def _note(self, runs: Runs, i: int, *, updated: bool) -> None:
         converged = runs.reasons[i] is Reason.CONVERGED
@@ -188,6 +185,6 @@ class _Prepared(Prepared):
         return CG(self.method.preconditioner, self.method.max_iterations).prepare(self.operator)
 
 
-def _steps(vectors: int, n: int) -> int:
-    """Steps of a run that are looked at."""
-    return max(2 * vectors, min(_WINDOW * vectors, _ROOM // max(n, 1)))
+def _steps(vectors: int, n: int, limit: int) -> int:
+    """Steps of a run that are looked at: no more than it may make, or than there are independent vectors."""
+    return min(max(2 * vectors, min(_WINDOW * vectors, _ROOM // max(n, 1))), n, limit)

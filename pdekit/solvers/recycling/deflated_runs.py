@@ -16,8 +16,10 @@ from pdekit.solvers.krylov.sparse_cg import REASONS, kernel_preconditioner
 from pdekit.solvers.method import Outcome
 from pdekit.solvers.operators.base import LinearOperator, owners
 from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.single import single
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.recycling.ritz import Window
+from pdekit.solvers.recycling.small import eigh
 from pdekit.solvers.solution import Reason
 
 __all__ = ["CompiledRuns", "Runs", "TensorRuns"]
@@ -44,7 +46,7 @@ class Runs(ABC):
         atol: float,
         max_iterations: int,
     ):
-        self.batch, self.n = b.shape[:-1], b.shape[-1]
+        self.A, self.batch, self.n = A, b.shape[:-1], b.shape[-1]
         self.b = b.detach().reshape(-1, self.n).contiguous()
         self.x = torch.zeros_like(self.b) if x0 is None else x0.detach().reshape(self.b.shape).clone()
         self.rtol, self.atol, self.max_iterations = rtol, atol, max_iterations
@@ -64,6 +66,18 @@ class Runs(ABC):
             space: independent rows.
             window: filled with the first steps of the last system.
         """
+
+    @abstractmethod
+    def preconditioner_of(self, system: int) -> LinearOperator | None:
+        """What is or was set up for the matrix of a system; None for none."""
+
+    def matrix(self, system: int) -> tuple[LinearOperator, LinearOperator | None]:
+        """The matrix of a system, and its preconditioner."""
+        return single(self.A, self._place(system)), self.preconditioner_of(system)
+
+    def _place(self, system: int) -> tuple[int, ...]:
+        """Of the matrix in its batch."""
+        return tuple(int(i) for i in np.unravel_index(self.owner[system], self.A.batch_shape))
 
     def window(self, size: int) -> Window:
         """Room for the first steps of one run."""
@@ -144,6 +158,9 @@ class CompiledRuns(Runs):
         if window is not None:
             window.steps = self.iterations[systems[-1]]
 
+    def preconditioner_of(self, system: int) -> LinearOperator | None:
+        return None if self.preconditioner is None else single(self.preconditioner, self._place(system))
+
 
 class TensorRuns(Runs):
     """All systems at once as torch operations, on any device.
@@ -165,11 +182,13 @@ class TensorRuns(Runs):
         max_iterations: int,
     ):
         super().__init__(A, b, x0, rtol, atol, max_iterations)
-        self.A, self.recipe = A, recipe
+        self.recipe = recipe
+        self.ready: tuple[list[int], LinearOperator] | None = None
+        """The matrices that the last preconditioner was set up for, and that."""
 
     def solve(self, systems: Sequence[int], space: Inexact[Tensor, "size n"], window: Window | None = None) -> None:
         A, places = self._matrices(systems), list(systems)
-        preconditioner = None if self.recipe is None else self.recipe.setup(A)
+        preconditioner = self._preconditioner(systems, A)
         b, x = self.b[places], self.x[places]
         residual = b - A.matvec(x)
         first = torch.linalg.vector_norm(residual, dim=-1)
@@ -203,11 +222,22 @@ class TensorRuns(Runs):
     def _matrices(self, systems: Sequence[int]) -> LinearOperator:
         """The matrix of each system, in a batch ``(systems,)``; one alone where all share it."""
         batch = self.A.batch_shape
-        if not batch:
-            return self.A
+        if not batch or len(systems) == 1:
+            return single(self.A, self._place(systems[0]))
         owner = [self.owner[i] for i in systems]
         stored = [v.reshape(-1, *v.shape[len(batch) :])[owner] for v in self.A.values]
         return self.A.with_values(stored)
+
+    def _preconditioner(self, systems: Sequence[int], A: LinearOperator) -> LinearOperator | None:
+        if self.recipe is None:
+            return None
+        owner = [self.owner[i] for i in systems] if self.A.batch_shape else []
+        if self.ready is None or self.ready[0] != owner:
+            self.ready = owner, self.recipe.setup(A)
+        return self.ready[1]
+
+    def preconditioner_of(self, system: int) -> LinearOperator | None:
+        return self._preconditioner([system], single(self.A, self._place(system)))
 
 
 class _Watched(Directions):
@@ -242,7 +272,7 @@ def _inverse(energy: Tensor, cancelling: Tensor | None) -> tuple[Tensor, Tensor]
     """The inverse of each W^H A W without what is rounding in it, and whether no energy is negative."""
     whole = energy.diagonal(dim1=-2, dim2=-1).real if cancelling is None else cancelling
     scale = torch.where(whole > 0, whole.clamp(min=0.0).rsqrt(), 0.0)
-    values, turn = torch.linalg.eigh((energy + energy.mH) / 2 * scale.unsqueeze(-1) * scale.unsqueeze(-2))
+    values, turn = eigh((energy + energy.mH) / 2 * scale.unsqueeze(-1) * scale.unsqueeze(-2))
     definite = (values[..., 0] > -_ROUNDING) & (whole > 0).all(-1)
     turn = scale.unsqueeze(-1) * turn
     over = torch.where(values > _ROUNDING, 1 / values, 0.0)

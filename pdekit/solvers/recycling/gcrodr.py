@@ -50,7 +50,8 @@ class GCRODR(Method):
         vectors: of the fresh space that is made where none is handed in; a space brings its own number.
         update: when the space is updated: ``Freeze()`` during the first systems and whenever it has aged, ``Always()``
             in every cycle as published, ``Never()``.
-        space: outlives the solve; None makes a fresh one each time the method is bound to matrices.
+        space: outlives the solve; None makes a fresh one each time the method is bound to matrices, so that nothing
+            goes from one call to the next.
         max_iterations: per system, over all cycles.
 
     Example:
@@ -116,7 +117,7 @@ class _Prepared(Prepared):
         batch, n = b.shape[:-1], b.shape[-1]
         rows = b.reshape(-1, n)
         guesses = None if x0 is None else (x0 * self.unit).reshape(-1, n)
-        runs = []
+        runs, fresh = [], self.method.space is None and self.space.basis is None
         for i, owner in enumerate(owners(self.operator.batch_shape, batch).tolist()):
             guess = None if guesses is None else guesses[i]
             runs.append(self._one(owner, rows[i], guess, rtol, atol))
@@ -128,6 +129,7 @@ class _Prepared(Prepared):
         def together(values: list) -> Tensor:
             return torch.tensor(values, device=b.device).reshape(batch)
 
+        lost = fresh and len(runs) == 1 and self.space.basis is not None
         x = torch.stack([run.x for run in runs]).reshape(b.shape)
         return Outcome(
             x if self.unit == 1 else x / self.unit,
@@ -135,7 +137,7 @@ class _Prepared(Prepared):
             together([run.reason.code for run in runs]),
             history.to(b.device).reshape(steps, *batch),
             together([run.norm for run in runs]).to(torch.float64),
-            self.name,
+            self.name + (", space not kept" if lost else ""),
             sum(run.bind_seconds for run in runs),
         )
 
@@ -226,7 +228,7 @@ class _Run:
                 if patience == 0 and self.reason is Reason.CONVERGED:
                     self.reason = Reason.STAGNATION
         if updates and len(self.vectors):
-            space.replace(self.vectors, self.images)
+            space.learn(self.vectors, self.images)
         space.note(
             updated=updates,
             iterations=self.iterations,

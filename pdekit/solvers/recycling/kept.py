@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from pdekit.core.checks import check_limit
+from pdekit.core.checks import check_finite, check_limit
 from pdekit.core.errors import InputError
 from pdekit.solvers.memory import Memory
 
@@ -85,6 +86,14 @@ class KeptTransfers(Memory):
     def __repr__(self) -> str:
         return "KeptTransfers()"
 
+    def __str__(self) -> str:
+        """What it holds."""
+        if self._entries is None:
+            return f"{self!r}: no transfers"
+        if self._structure is None:
+            return f"{self!r}: transfers to be made again for matrices of {self._entries.size:,} entries"
+        return f"{self!r}: transfers for matrices of {len(self._structure.indptr) - 1:,} unknowns"
+
     def reset(self) -> None:
         self._transfers: Any = None
         self._structure: Structure | None = None
@@ -106,9 +115,13 @@ class KeptTransfers(Memory):
         from pdekit.solvers.amg.transfers import build  # compiled code and PyAMG are loaded on first use
 
         indptr, indices, settings, near, nodes = structure
-        self._transfers = build(indptr, indices, self._entries, settings, near, nodes)  # pyright: ignore
-        self._structure = structure
-        return self._transfers
+        entries, rate = self._entries, self._rate
+        self.reset()  # what cannot be made again is not tried a second time
+        if entries.size != indices.size:
+            return None
+        transfers = build(indptr, indices, entries, settings, near, nodes)  # pyright: ignore
+        self._structure, self._entries, self._rate, self._transfers = structure, entries, rate, transfers
+        return transfers
 
     def keep(self, structure: Structure, entries: np.ndarray, transfers: Any) -> None:
         """Keep transfers in place of any others.
@@ -150,12 +163,21 @@ class KeptTransfers(Memory):
         return {"fingerprint": fingerprint, "entries": torch.from_numpy(self._entries.copy()), "rate": self._rate}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if state:
-            _check_keys("KeptTransfers", state, {"fingerprint", "entries", "rate"})
+        if isinstance(state, Mapping) and not state:
+            self.reset()
+            return
+        _check_keys("KeptTransfers", state, {"fingerprint", "entries", "rate"})
+        fingerprint, entries, rate = state["fingerprint"], state["entries"], state["rate"]
+        if not isinstance(fingerprint, str):
+            raise _unlike("KeptTransfers", "fingerprint", fingerprint, "a string")
+        if not isinstance(entries, Tensor) or entries.ndim != 1 or entries.dtype != torch.float64:
+            raise _unlike("KeptTransfers", "entries", entries, "a tensor (nnz,) of type torch.float64")
+        check_finite("entries", entries)
+        if rate is not None and not (type(rate) in (int, float) and 0 <= rate < math.inf):
+            raise _unlike("KeptTransfers", "rate", rate, "None or a number of at least 0")
         self.reset()
-        if state:
-            self._fingerprint, self._rate = state["fingerprint"], state["rate"]
-            self._entries = state["entries"].numpy().copy()
+        self._fingerprint, self._rate = fingerprint, rate
+        self._entries = entries.detach().cpu().numpy().copy()
 
 
 class KeptFactor(Memory):
@@ -187,6 +209,17 @@ class KeptFactor(Memory):
 
     def __repr__(self) -> str:
         return f"KeptFactor(matrices={self.matrices})"
+
+    def __str__(self) -> str:
+        """What it holds."""
+        if not self._known:
+            return f"{self!r}: no matrices"
+        sizes = [parts[0].shape[-1] if len(parts) == 1 else len(parts[0]) - 1 for parts, _ in self._known]
+        least, most = min(sizes), max(sizes)
+        unknowns = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        factored = sum(bool(factors) for _, factors in self._known)
+        count = f"{len(sizes)} {'matrix' if len(sizes) == 1 else 'matrices'}"
+        return f"{self!r}: {count} of {unknowns} unknowns, {factored} of them factored"
 
     def reset(self) -> None:
         self._known: list[tuple[tuple[np.ndarray, ...], dict[str, Any]]] = []
@@ -225,7 +258,13 @@ class KeptFactor(Memory):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         _check_keys("KeptFactor", state, {"matrices"})
-        self._known = [(tuple(part.numpy().copy() for part in parts), {}) for parts in state["matrices"]]
+        matrices = state["matrices"]
+        if not isinstance(matrices, list | tuple):
+            raise _unlike("KeptFactor", "matrices", matrices, "a list")
+        for place, parts in enumerate(matrices):
+            if not _makes_a_matrix(parts):
+                raise _unlike("KeptFactor", f"matrices[{place}]", parts, "tensors [indptr, indices, data] or [dense]")
+        self._known = [(tuple(part.detach().cpu().numpy().copy() for part in parts), {}) for parts in matrices]
         del self._known[: -self.matrices]
 
 
@@ -238,7 +277,30 @@ def _equal(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
     return all(np.array_equal(mine, theirs) for mine, theirs in zip(one, other, strict=True))
 
 
-def _check_keys(owner: str, state: Mapping[str, Any], expected: set[str]) -> None:
+def _makes_a_matrix(parts: Any) -> bool:
+    """Whether these are the arrays of a sparse matrix, or a dense one."""
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, Tensor) for part in parts):
+        return False
+    if len(parts) not in (1, 3) or parts[-1].dtype not in (torch.float64, torch.complex128):
+        return False
+    if len(parts) == 1:
+        return parts[0].ndim >= 2 and parts[0].shape[-1] == parts[0].shape[-2]
+    indptr, indices, entries = parts
+    whole = all(part.dtype in (torch.int32, torch.int64) and part.ndim == 1 for part in (indptr, indices))
+    return whole and len(indptr) > 0 and indices.shape == entries.shape
+
+
+def _unlike(owner: str, name: str, given: Any, expected: str) -> InputError:
+    shown = f"a tensor {tuple(given.shape)} of type {given.dtype}" if isinstance(given, Tensor) else repr(given)
+    return InputError(f"The state has {name}: {shown}; expected {expected}, as {owner}.state_dict() gives.")
+
+
+def _check_keys(owner: str, state: Any, expected: set[str]) -> None:
+    if not isinstance(state, Mapping):
+        raise InputError(
+            f"The state is {state!r}; expected a dictionary with {', '.join(sorted(expected))}, as "
+            f"{owner}.state_dict() gives it."
+        )
     if set(state) != expected:
         raise InputError(
             f"The state has the entries {', '.join(sorted(map(str, state))) or 'none'}; expected "

@@ -7,6 +7,7 @@ from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.recycling.small import eigh
 
 __all__ = ["Window", "orthogonal_to", "smallest_vectors"]
 
@@ -75,7 +76,7 @@ def smallest_vectors(
     Args:
         A: one Hermitian positive definite matrix.
         preconditioner: M^-1, an approximate inverse of ``A``; None means the identity.
-        candidates: rows; those that depend on others are dropped.
+        candidates: rows; those that depend on others or are not finite are dropped.
         size: most vectors to return.
 
     Returns:
@@ -91,6 +92,9 @@ def smallest_vectors(
         Saad, Yeung, Erhel, Guyomarc'h, "A deflated version of the conjugate gradient algorithm", SIAM J. Sci. Comput.
         21, 2000.
     """
+    candidates = candidates[torch.isfinite(candidates).all(-1)]
+    if len(candidates) == 0:
+        return candidates
     rows = orthogonal_to(A.nullspace, candidates)
     rows = rows * _over(torch.linalg.vector_norm(rows, dim=-1)).unsqueeze(-1)
     images = A.matvec(rows)
@@ -100,11 +104,11 @@ def smallest_vectors(
     energy = _hermitian(energy) * scale.unsqueeze(-1) * scale
     if not bool(torch.isfinite(energy).all() & torch.isfinite(stiffness).all()):
         return candidates[:0]
-    lengths, turn = torch.linalg.eigh(energy)
+    lengths, turn = eigh(energy)
     independent = lengths > _DEPENDENT * lengths[-1:]
     turn = scale.unsqueeze(-1).to(turn) * turn[:, independent] / lengths[independent].sqrt()
-    values = torch.linalg.eigh(_hermitian(turn.mH @ stiffness @ turn))
-    found = (turn @ values.eigenvectors[:, :size]).mT @ rows
+    _, vectors = eigh(_hermitian(turn.mH @ stiffness @ turn))
+    found = (turn @ vectors[:, :size]).mT @ rows
     return found * _over(torch.linalg.vector_norm(found, dim=-1)).unsqueeze(-1)
 
 

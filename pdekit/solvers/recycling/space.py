@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Inexact
 from torch import Tensor
 
-from pdekit.core.checks import check_limit
+from pdekit.core.checks import check_finite, check_limit
 from pdekit.core.errors import InputError
 from pdekit.solvers.memory import Memory
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.recycling.policies import Record
+from pdekit.solvers.recycling.small import eigh
 
 __all__ = ["RecycleSpace", "orthonormal_images"]
 
@@ -63,6 +64,15 @@ class RecycleSpace(Memory):
     def __repr__(self) -> str:
         return f"RecycleSpace({self.vectors})"
 
+    def __str__(self) -> str:
+        """What it holds."""
+        count = 0 if self._basis is None else len(self._basis)
+        held = f"{count or 'no'} vector{'' if count == 1 else 's'}"
+        if self._basis is not None:
+            held += f" of {self._basis.shape[1]:,} unknowns"
+        frozen = self.record.learnt > 0 and not self.record.updating
+        return f"{self!r}: {held}{', frozen' if frozen else ''}"
+
     def reset(self) -> None:
         self._basis: Tensor | None = None
         self._images: Tensor | None = None
@@ -81,16 +91,25 @@ class RecycleSpace(Memory):
             images: their products with the matrix last solved with, orthonormal; None where they are not known.
 
         Raises:
-            InputError: no matrix of vectors, or images of another shape.
+            InputError: no matrix of vectors, images of another shape or type, or entries that are not finite.
         """
-        if basis.ndim != 2 or basis.dtype not in (torch.float64, torch.complex128):
-            raise InputError(
-                f"The space is given vectors of shape {tuple(basis.shape)} and {basis.dtype}; expected rows (size, n), "
-                "float64 or complex128."
-            )
-        if images is not None and images.shape != basis.shape:
-            raise InputError(f"The images have shape {tuple(images.shape)}; expected that of the basis, "
-                             f"{tuple(basis.shape)}.")  # fmt: skip
+        _check_rows(basis, images)
+        self._put(basis, images)
+
+    def learn(self, basis: Inexact[Tensor, "size n"], images: Inexact[Tensor, "size n"] | None = None) -> None:
+        """Put what a solve has found in place of the vectors it has, without those that are not finite.
+
+        Args:
+            basis: as :meth:`replace` takes it; where nothing is left of it, the space stays as it is.
+            images: as :meth:`replace` takes them.
+        """
+        finite = torch.isfinite(basis).all(-1)
+        if images is not None:
+            finite &= torch.isfinite(images).all(-1)
+        if bool(finite.any()):
+            self._put(basis[finite], None if images is None else images[finite])
+
+    def _put(self, basis: Tensor, images: Tensor | None) -> None:
         rows = slice(self.vectors)
         self._basis = basis[rows].detach().clone()
         self._images = None if images is None else images[rows].detach().clone()
@@ -148,13 +167,61 @@ class RecycleSpace(Memory):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         expected = {"basis", "images", "record"}
-        if not isinstance(state, Mapping) or set(state) != expected or set(state["record"]) != set(asdict(Record())):
+        if not isinstance(state, Mapping) or set(state) != expected:
             given = sorted(map(str, state)) if isinstance(state, Mapping) else type(state).__name__
             raise InputError(f"The state of a RecycleSpace has {given}; expected {sorted(expected)}.")
+        basis, images, record = state["basis"], state["images"], _as_record(state["record"])
+        if basis is None and images is not None:
+            raise InputError("The state of a RecycleSpace has images without a basis; expected both, or neither.")
+        if basis is not None:
+            _check_rows(basis, images)
         self.reset()
-        if state["basis"] is not None:
-            self.replace(state["basis"], state["images"])
-        self.record = Record(**state["record"])
+        if basis is not None:
+            self._put(basis, images)
+        self.record = record
+
+
+def _check_rows(basis: Any, images: Any) -> None:
+    """Refuse what is no space: nothing is changed before all of it is known to be right."""
+    if not isinstance(basis, Tensor):
+        raise InputError(
+            f"The space is given vectors of type {type(basis).__name__}; expected a tensor of rows (size, n)."
+        )
+    if basis.ndim != 2 or basis.dtype not in (torch.float64, torch.complex128):
+        raise InputError(
+            f"The space is given vectors of shape {tuple(basis.shape)} and {basis.dtype}; expected rows (size, n), "
+            "float64 or complex128."
+        )
+    check_finite("basis", basis)
+    if images is None:
+        return
+    if not isinstance(images, Tensor):
+        raise InputError(f"The images are of type {type(images).__name__}; expected a tensor like the basis, or None.")
+    if images.shape != basis.shape:
+        raise InputError(
+            f"The images have shape {tuple(images.shape)}; expected that of the basis, {tuple(basis.shape)}."
+        )
+    if (images.dtype, images.device) != (basis.dtype, basis.device):
+        raise InputError(
+            f"The images are {images.dtype} on {images.device}; expected the type and device of the basis, "
+            f"{basis.dtype} on {basis.device}."
+        )
+    check_finite("images", images)
+
+
+def _as_record(given: Any) -> Record:
+    example = Record(3, False, 1.6, 1.7)
+    if isinstance(given, Mapping) and set(given) == set(asdict(example)):
+        record = Record(**given)
+        efforts = [effort for effort in (record.reference, record.effort) if effort is not None]
+        counted = type(record.learnt) is int and record.learnt >= 0
+        told = type(record.updating) is bool and type(record.failed) is bool
+        if counted and told and all(isinstance(effort, float) and 0 <= effort < math.inf for effort in efforts):
+            return record
+    raise InputError(
+        f"The state of a RecycleSpace has record={given!r}; expected what RecycleSpace.state_dict() gives, such as "
+        f"{asdict(example)}."
+    )
 
 
 def orthonormal_images(
@@ -175,7 +242,7 @@ def orthonormal_images(
         if len(images) == 0 or not bool(torch.isfinite(lengths).all()):
             return basis[:0], images[:0]
         scale = torch.where(lengths > 0, 1 / lengths, 0.0)
-        squares, directions = torch.linalg.eigh(scale.unsqueeze(-1) * gram * scale)
+        squares, directions = eigh(scale.unsqueeze(-1) * gram * scale)
         independent = squares > _DEPENDENT * squares[-1].clamp(min=1.0)
         squares, directions = squares[independent], directions[:, independent]
         turn = (scale.unsqueeze(-1) * directions / squares.sqrt()).mH
