@@ -14,6 +14,7 @@ from solvers.sparse_problems import laplacian, networks
 from pdekit.core import InputError
 from pdekit.domain import Grid
 from pdekit.solvers import CG, CSR, IC0, ILU0, DenseMatrix, Jacobi, Reason, diffusion, memories, solve
+from pdekit.solvers.krylov.cg import conjugate_gradients
 from pdekit.solvers.krylov.directions import DeflatedDirections
 from pdekit.solvers.preconditioners.multigrid import Multigrid
 from pdekit.solvers.recycling.deflated_cg import DeflatedCG
@@ -74,15 +75,14 @@ def test_with_eigenvectors_it_is_cg_on_the_rest_of_the_spectrum(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_space_of_all_but_a_few_dimensions_leaves_as_many_steps(kind):
-    # Conjugate gradients in a complement of dimension 4 end after 4 steps; oracle: dense solves.
+def test_a_space_of_all_dimensions_solves_at_once(kind):
+    # Oracle: dense solves. The kernel rounds the vectors to float32, which leaves the space as large.
     matrix = laplacian(5)
     A = CSR.from_scipy(matrix) if kind == "compiled" else DenseMatrix(torch.from_numpy(matrix.toarray()))
-    generator = torch.Generator().manual_seed(0)
-    space = holding(torch.randn(21, 25, dtype=torch.float64, generator=generator))
+    space = holding(torch.randn(25, 25, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     b = np.random.default_rng(1).standard_normal(25)
     found = solve(A, b, DeflatedCG(Jacobi(), update=Never(), space=space), rtol=1e-9)
-    assert int(found.iterations) <= 5
+    assert int(found.iterations) <= 1
     np.testing.assert_allclose(found.x, np.linalg.solve(matrix.toarray(), b), rtol=1e-7)
 
 
@@ -93,7 +93,7 @@ def test_the_space_of_the_first_systems_saves_iterations_in_the_rest(kind):
     found, plain = solve(A, b, method), solve(A, b, CG(method.preconditioner))
     assert bool((residuals(A, b, found.x) <= 1e-8).all())
     assert found.iterations[0] == plain.iterations[0]
-    assert found.iterations[3:].double().mean() <= 0.6 * plain.iterations[3:].double().mean()
+    assert found.iterations[3:].double().mean() <= 2 / 3 * plain.iterations[3:].double().mean()
     torch.testing.assert_close(found.x, plain.x, rtol=1e-6, atol=1e-9)
     assert "updated in 3 of 8 systems" in found.method
 
@@ -407,18 +407,30 @@ def test_a_solve_that_the_space_spoils_falls_back():
     assert not bool(solve(A, b, DeflatedCG(max_iterations=3), throw=False).converged.any())
 
 
-def test_directions_stay_conjugate_to_the_space():
-    # Oracle: W^H A p by dense algebra.
-    matrix = torch.from_numpy(dense("definite"))
-    n = len(matrix)
-    W = torch.randn(3, n, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    rule = DeflatedDirections(W, W @ matrix, torch.linalg.inv(W @ matrix @ W.T))
-    r = torch.ones(n, dtype=torch.float64)
-    r = r - torch.linalg.pinv(W) @ (W @ r)
-    for z in (r, 3 * r):
-        p, slope = rule.step(z, r, torch.tensor(True))
-        assert float((W @ matrix @ p).abs().max()) < 1e-11
-        assert float(slope) == pytest.approx(float(z @ r))
+def test_eigenvalues_of_the_space_are_moved_among_the_others():
+    # Oracle: eigenvalues of the joined preconditioner times A by dense algebra; conjugate gradients on few eigenvalues.
+    n = 40
+    values = torch.cat([torch.tensor([1e-6, 1e-5, 1e-3]), torch.linspace(1, 2, n - 3)]).double()
+    turn = torch.linalg.qr(torch.randn(n, n, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[0]
+    A = DenseMatrix(turn @ torch.diag(values) @ turn.T)
+    W = turn[:, :3].T.contiguous()
+    inverse = torch.linalg.inv(W @ A.matrix @ W.T)
+    r = turn[:, 3:].sum(1)
+    rule = DeflatedDirections(A, W, inverse)
+    rule.step(r, r, torch.tensor(True))
+    shift = float(rule.shift)
+    assert shift == pytest.approx(1.5)
+    joined = torch.eye(n, dtype=torch.float64) + shift * W.T @ inverse @ W
+    moved = torch.linalg.eigvals(joined @ A.matrix).real.sort().values
+    expected = torch.cat([values[3:], values[:3] + shift]).sort().values
+    torch.testing.assert_close(moved, expected, rtol=1e-8, atol=0)
+    residual = A.matrix @ torch.ones(n, dtype=torch.float64)
+    wanted = 1e-10 * torch.linalg.vector_norm(residual)
+    deflated = conjugate_gradients(
+        A, None, residual, None, wanted, 200, directions=lambda: DeflatedDirections(A, W, inverse)
+    )
+    plain = conjugate_gradients(A, None, residual, None, wanted, 200)
+    assert int(deflated.iterations) < 20 < int(plain.iterations)
 
 
 def test_what_it_refuses():

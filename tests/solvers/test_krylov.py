@@ -388,7 +388,7 @@ def _steps(device):
     rules = (
         ShortRecurrence,
         partial(OrthogonalDirections, 2),
-        partial(DeflatedDirections, W, random(2, 3, 256), inverse),
+        partial(DeflatedDirections, grid, W, inverse),
     )
     for rule in rules:
         P = Jacobi().setup(grid)

@@ -1,15 +1,16 @@
-"""Preconditioned conjugate gradients beside a space W, a whole solve in one kernel.
+"""Preconditioned conjugate gradients with a space W beside the preconditioner, a whole solve in one kernel.
 
-Every search direction is z + W (W^T A W)^-1 W^T (r - A z) made conjugate to the last one: what the space can do about
-the residual is done exactly, and the rest of the direction is conjugate to it. If W^T r = 0, as after the start, this
-is deflation; unlike there, what rounding leaves in the space is taken off again.
+At the start the part of the solution in W is taken off. From then on the preconditioner M^-1 is joined by what W can
+do about the residual: ``M^-1 + s W (W^T A W)^-1 W^T``. Where W holds eigenvectors of M^-1 A, this moves their
+eigenvalues by s, among the others; s is a mean of the eigenvalues that the first residual shows. The map is symmetric
+positive definite for any W, so that rounding does no harm, at any contrast.
 
-What this costs is a product and two passes over W an iteration. So W lies in tiles of 64 unknowns, ``(tiles, k, 64)``,
-each read once from end to end, and in float32: rounded vectors span a space as good as any, and all that follows is
-computed from the rounded ones in float64. W is the same for all matrices, and their threads share it.
+What this costs is two passes over W an iteration. So W lies in tiles of 64 unknowns, ``(tiles, k, 64)``, each read once
+from end to end, and in float32: rounded vectors span a space as good as any, and all that follows is computed from the
+rounded ones in float64. W is the same for all matrices, and their threads share it.
 
-Source: the method A-DEF2 of Tang, Nabben, Vuik, Erlangga, "Comparison of two-level preconditioners derived from
-deflation, domain decomposition and multigrid methods", J. Sci. Comput. 39, 2009.
+Source: the method AD of Tang, Nabben, Vuik, Erlangga, "Comparison of two-level preconditioners derived from deflation,
+domain decomposition and multigrid methods", J. Sci. Comput. 39, 2009.
 """
 
 from typing import NamedTuple
@@ -140,16 +141,16 @@ def _products(tiles, v, out):
 
 
 @jit
-def _misfit(first, columns, entries, z, r, q):
-    """``q = r - A z``; returns <r, z>."""
-    slope = 0.0
+def _shift(first, columns, entries, z, r):
+    """<z, A z> / <r, z>, a mean of the eigenvalues of M^-1 A; 1 where it shows that something is not definite."""
+    curvature, slope = 0.0, 0.0
     for i in range(len(z)):
         total = 0.0
         for place in range(first[i], first[i + 1]):
             total += entries[place] * z[columns[place]]
-        q[i] = r[i] - total
-        slope += r[i] * z[i]
-    return slope
+        curvature += z[i] * total
+        slope += z[i] * r[i]
+    return curvature / slope if curvature > 0.0 and slope > 0.0 else 1.0
 
 
 @jit
@@ -214,6 +215,7 @@ def deflated_conjugate_gradients(
     first, columns = indptr.view(np.uint32), indices.view(np.uint32)
     r, z, p, q = vectors[0], vectors[1], vectors[2], vectors[3]
     factor, scale, shares, part = np.empty((k, k)), np.empty(k), np.zeros(tiles.shape[1]), np.empty(_TILE)
+    inside, shift = np.empty(tiles.shape[1]), 1.0
     square = 0.0
     for i in range(n):
         square += b[i] * b[i]
@@ -238,14 +240,20 @@ def deflated_conjugate_gradients(
             break
         precondition(kind, starts, places, entries, values, work, r, z)
         previous, slope = slope, 0.0
+        for i in range(n):
+            slope += r[i] * z[i]
         if k > 0:
-            slope = _misfit(first, columns, entries, z, r, q)
-            _products(tiles, q, shares)
+            if step == 0:
+                shift = _shift(first, columns, entries, z, r)
+            _products(tiles, r, shares)
+            inside[:] = shares
             _solve(factor, shares)
-        else:
-            for i in range(n):
-                slope += r[i] * z[i]
+            for c in range(k):
+                shares[c] *= shift
+                slope += inside[c] * shares[c]
         if step < len(kept):
+            _combine(tiles, shares, z, 0.0, z, part)
+            shares[:] = 0.0
             over = 1.0 / np.sqrt(slope)
             for i in range(n):
                 kept[step, i] = over * z[i]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Inexact
 from torch import Tensor
 
+from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.solution import Reason
 
 __all__ = ["DeflatedDirections", "Directions", "OrthogonalDirections", "ShortRecurrence"]
@@ -52,8 +53,11 @@ class ShortRecurrence(Directions):
 
     def __init__(self):
         self.last: tuple[Tensor, Tensor] | None = None
+        self.z: Tensor | None = None
+        """The preconditioned residual that the last direction was made of."""
 
     def step(self, z, r, active):
+        self.z = z
         slope = torch.linalg.vecdot(r, z).real
         p = z
         if self.last is not None:
@@ -64,34 +68,41 @@ class ShortRecurrence(Directions):
 
 
 class DeflatedDirections(ShortRecurrence):
-    """The short recurrence in the complement of a space W, to which all directions are conjugate.
+    """The short recurrence, with what a space W can do about each residual added to the preconditioned one.
 
-    The residual has to be orthogonal to W at the start, and would stay so; what rounding leaves there, each direction
-    takes off with the rest.
+    The preconditioner M^-1 becomes ``M^-1 + s W (W^H A W)^-1 W^H``: where W holds eigenvectors of M^-1 A, their
+    eigenvalues are moved from theta to theta + s, and all others stay. The shift s, a mean of the eigenvalues of M^-1 A
+    that the first residual shows, moves them among the others, from whatever scale M has. For any W the map is
+    symmetric positive definite, so that no vector of it need be exact.
 
     Args:
+        A: the matrices.
         basis: vectors of the spaces, ``(*#batch, k, n)``.
-        images: A times each of them, ``(*batch, k, n)``.
         inverse: of ``W^H A W``, ``(*batch, k, k)``.
 
     Source:
-        The method A-DEF2 of Tang, Nabben, Vuik, Erlangga, "Comparison of two-level preconditioners derived from
-        deflation, domain decomposition and multigrid methods", J. Sci. Comput. 39, 2009.
+        The method AD of Tang, Nabben, Vuik, Erlangga, "Comparison of two-level preconditioners derived from deflation,
+        domain decomposition and multigrid methods", J. Sci. Comput. 39, 2009; with eigenvectors: Carpentieri, Duff,
+        Giraud, "A class of spectral two-level preconditioners", SIAM J. Sci. Comput. 25, 2003.
     """
 
     def __init__(
         self,
+        A: LinearOperator,
         basis: Inexact[Tensor, "*#batch k n"],
-        images: Inexact[Tensor, "*batch k n"],
         inverse: Inexact[Tensor, "*batch k k"],
     ):
         super().__init__()
-        self.basis, self.images, self.inverse = basis, images, inverse
+        self.A, self.basis, self.inverse = A, basis, inverse
+        self.shift: Tensor | None = None
 
     def step(self, z, r, active):
-        left = self.images.conj() @ z.unsqueeze(-1) - self.basis.conj() @ r.unsqueeze(-1)
-        shares = self.inverse @ left
-        return super().step(z - (self.basis.mT @ shares).squeeze(-1), r, active)
+        if self.shift is None:
+            steepness, curvature = (torch.linalg.vecdot(z, v).real for v in (r, self.A.matvec(z)))
+            self.shift = torch.where((steepness > 0) & (curvature > 0), curvature / steepness, 1.0).unsqueeze(-1)
+        shares = (self.inverse @ (self.basis.conj() @ r.unsqueeze(-1))).squeeze(-1)
+        add = (self.basis.mT @ shares.unsqueeze(-1)).squeeze(-1)
+        return super().step(z + self.shift * add, r, active)
 
 
 class OrthogonalDirections(Directions):

@@ -43,8 +43,8 @@ class DeflatedCG(Method):
     preconditioned matrix account for most iterations, and neighbours share their eigenvectors nearly. While the space
     is updated, systems are solved one after the other, and Ritz vectors of their first iterations are joined to it;
     once it is frozen, the rest of a batch is solved at once. For each matrix the solution inside the space is found
-    directly, and every direction is then kept conjugate to the space, so that answers are as good with a poor one; it
-    only costs more iterations.
+    directly, and what the space can do about each residual is added to the preconditioned one, so that its eigenvalues
+    lie among the others. Answers are as good with a poor space; it only costs more iterations.
 
     A float64 :class:`CSR` on the CPU with a symmetric factor, the diagonal or no preconditioner runs in one compiled
     kernel, a system a thread; all else as torch operations on whole batches, on any device.
@@ -72,8 +72,8 @@ class DeflatedCG(Method):
 
     Source:
         Saad, Yeung, Erhel, Guyomarc'h, "A deflated version of the conjugate gradient algorithm", SIAM J. Sci. Comput.
-        21, 2000; the form that rounding does not harm: A-DEF2 of Tang, Nabben, Vuik, Erlangga, J. Sci. Comput. 39,
-        2009.
+        21, 2000, for the harvest; the form that rounding does not harm and that costs no product: AD of Tang, Nabben,
+        Vuik, Erlangga, J. Sci. Comput. 39, 2009.
     """
 
     preconditioner: Preconditioner | None = IC0()  # noqa: RUF009 - immutable

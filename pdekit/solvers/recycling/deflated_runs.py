@@ -1,4 +1,4 @@
-"""Conjugate gradients in the complement of a space: by the compiled kernel, or by torch operations on whole batches."""
+"""Conjugate gradients with a space: by the compiled kernel, or by torch operations on whole batches."""
 
 import math
 from abc import ABC, abstractmethod
@@ -19,7 +19,6 @@ from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.single import single
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.recycling.ritz import Window
-from pdekit.solvers.recycling.small import eigh
 from pdekit.solvers.solution import Reason
 
 __all__ = ["CompiledRuns", "Runs", "TensorRuns"]
@@ -59,7 +58,7 @@ class Runs(ABC):
 
     @abstractmethod
     def solve(self, systems: Sequence[int], space: Inexact[Tensor, "size n"], window: Window | None = None) -> None:
-        """Solve some systems, each conjugate to the space; of no vectors for plain conjugate gradients.
+        """Solve some systems with the help of the space; of no vectors for plain conjugate gradients.
 
         Args:
             systems: which.
@@ -68,15 +67,11 @@ class Runs(ABC):
         """
 
     @abstractmethod
-    def preconditioner_of(self, system: int) -> LinearOperator | None:
-        """What is or was set up for the matrix of a system; None for none."""
-
     def matrix(self, system: int) -> tuple[LinearOperator, LinearOperator | None]:
-        """The matrix of a system, and its preconditioner."""
-        return single(self.A, self._place(system)), self.preconditioner_of(system)
+        """The matrix of a system, and its preconditioner set up."""
 
     def _place(self, system: int) -> tuple[int, ...]:
-        """Of the matrix in its batch."""
+        """Of the matrix of a system in its batch."""
         return tuple(int(i) for i in np.unravel_index(self.owner[system], self.A.batch_shape))
 
     def window(self, size: int) -> Window:
@@ -158,8 +153,10 @@ class CompiledRuns(Runs):
         if window is not None:
             window.steps = self.iterations[systems[-1]]
 
-    def preconditioner_of(self, system: int) -> LinearOperator | None:
-        return None if self.preconditioner is None else single(self.preconditioner, self._place(system))
+    def matrix(self, system: int) -> tuple[LinearOperator, LinearOperator | None]:
+        place = self._place(system)
+        factors = None if self.preconditioner is None else single(self.preconditioner, place)
+        return single(self.A, place), factors
 
 
 class TensorRuns(Runs):
@@ -183,12 +180,15 @@ class TensorRuns(Runs):
     ):
         super().__init__(A, b, x0, rtol, atol, max_iterations)
         self.recipe = recipe
-        self.ready: tuple[list[int], LinearOperator] | None = None
-        """The matrices that the last preconditioner was set up for, and that."""
+        self._ready: tuple[int, LinearOperator, LinearOperator | None] | None = None
 
     def solve(self, systems: Sequence[int], space: Inexact[Tensor, "size n"], window: Window | None = None) -> None:
-        A, places = self._matrices(systems), list(systems)
-        preconditioner = self._preconditioner(systems, A)
+        places = list(systems)
+        if len(places) == 1 or not self.A.batch_shape:
+            A, preconditioner = self.matrix(places[0])
+        else:
+            A = self._matrices(places)
+            preconditioner = None if self.recipe is None else self.recipe.setup(A)
         b, x = self.b[places], self.x[places]
         residual = b - A.matvec(x)
         first = torch.linalg.vector_norm(residual, dim=-1)
@@ -200,7 +200,7 @@ class TensorRuns(Runs):
             shares = (inverse @ (space.conj() @ residual.unsqueeze(-1))).squeeze(-1)
             away = (first > wanted) & definite
             x = torch.where(away.unsqueeze(-1), x + shares @ space, x)
-            rule = DeflatedDirections(space, images, inverse)
+            rule = DeflatedDirections(A, space, inverse)
         if window is not None:
             rule = _Watched(rule, window)
         found = conjugate_gradients(
@@ -219,37 +219,31 @@ class TensorRuns(Runs):
         if window is not None:
             window.steps = self.iterations[places[-1]]
 
+    def matrix(self, system: int) -> tuple[LinearOperator, LinearOperator | None]:
+        if self._ready is None or self._ready[0] != self.owner[system]:
+            A = single(self.A, self._place(system))
+            self._ready = self.owner[system], A, None if self.recipe is None else self.recipe.setup(A)
+        return self._ready[1:]
+
     def _matrices(self, systems: Sequence[int]) -> LinearOperator:
-        """The matrix of each system, in a batch ``(systems,)``; one alone where all share it."""
+        """The matrix of each system, in a batch ``(systems,)``."""
         batch = self.A.batch_shape
-        if not batch or len(systems) == 1:
-            return single(self.A, self._place(systems[0]))
         owner = [self.owner[i] for i in systems]
         stored = [v.reshape(-1, *v.shape[len(batch) :])[owner] for v in self.A.values]
         return self.A.with_values(stored)
-
-    def _preconditioner(self, systems: Sequence[int], A: LinearOperator) -> LinearOperator | None:
-        if self.recipe is None:
-            return None
-        owner = [self.owner[i] for i in systems] if self.A.batch_shape else []
-        if self.ready is None or self.ready[0] != owner:
-            self.ready = owner, self.recipe.setup(A)
-        return self.ready[1]
-
-    def preconditioner_of(self, system: int) -> LinearOperator | None:
-        return self._preconditioner([system], single(self.A, self._place(system)))
 
 
 class _Watched(Directions):
     """A rule, of whose first steps a window is filled."""
 
-    def __init__(self, rule: Directions, window: Window):
+    def __init__(self, rule: ShortRecurrence, window: Window):
         self.rule, self.frame, self.steps = rule, window, 0
 
     def step(self, z, r, active):
         p, slope = self.rule.step(z, r, active)
         if self.steps < len(self.frame.vectors):
-            self.frame.vectors[self.steps] = z[-1] * slope[-1].rsqrt()
+            assert self.rule.z is not None
+            self.frame.vectors[self.steps] = self.rule.z[-1] * slope[-1].rsqrt()
             self.frame.scalars[self.steps, 0] = slope[-1]
         return p, slope
 
@@ -272,7 +266,7 @@ def _inverse(energy: Tensor, cancelling: Tensor | None) -> tuple[Tensor, Tensor]
     """The inverse of each W^H A W without what is rounding in it, and whether no energy is negative."""
     whole = energy.diagonal(dim1=-2, dim2=-1).real if cancelling is None else cancelling
     scale = torch.where(whole > 0, whole.clamp(min=0.0).rsqrt(), 0.0)
-    values, turn = eigh((energy + energy.mH) / 2 * scale.unsqueeze(-1) * scale.unsqueeze(-2))
+    values, turn = torch.linalg.eigh((energy + energy.mH) / 2 * scale.unsqueeze(-1) * scale.unsqueeze(-2))
     definite = (values[..., 0] > -_ROUNDING) & (whole > 0).all(-1)
     turn = scale.unsqueeze(-1) * turn
     over = torch.where(values > _ROUNDING, 1 / values, 0.0)
