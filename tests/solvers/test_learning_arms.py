@@ -33,7 +33,8 @@ def test_predictions_are_low():
         began = time.perf_counter()
         solve(A, b, method)
         took = time.perf_counter() - began
-        assert least_seconds(method, A, product_seconds(A)) < 2 * took
+        product = min(product_seconds(A) for _ in range(10))  # others may be using the machine
+        assert least_seconds(method, A, product) < 2 * took
 
 
 def test_wide_matrices_are_known_to_cost_much():
