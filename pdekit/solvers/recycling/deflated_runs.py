@@ -19,6 +19,7 @@ from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.single import single
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.recycling.ritz import Window
+from pdekit.solvers.recycling.small import eigh
 from pdekit.solvers.solution import Reason
 
 __all__ = ["CompiledRuns", "Runs", "TensorRuns"]
@@ -266,7 +267,7 @@ def _inverse(energy: Tensor, cancelling: Tensor | None) -> tuple[Tensor, Tensor]
     """The inverse of each W^H A W without what is rounding in it, and whether no energy is negative."""
     whole = energy.diagonal(dim1=-2, dim2=-1).real if cancelling is None else cancelling
     scale = torch.where(whole > 0, whole.clamp(min=0.0).rsqrt(), 0.0)
-    values, turn = torch.linalg.eigh((energy + energy.mH) / 2 * scale.unsqueeze(-1) * scale.unsqueeze(-2))
+    values, turn = eigh((energy + energy.mH) / 2 * scale.unsqueeze(-1) * scale.unsqueeze(-2))
     definite = (values[..., 0] > -_ROUNDING) & (whole > 0).all(-1)
     turn = scale.unsqueeze(-1) * turn
     over = torch.where(values > _ROUNDING, 1 / values, 0.0)
