@@ -45,8 +45,10 @@ def run(arguments: Namespace) -> int:
     benchmark = import_module(BENCHMARKS[arguments.name]).BENCHMARK
     report = harness.run(benchmark, quick=arguments.quick, seeds=arguments.seeds, only=arguments.only)
     print()
+    if arguments.quick:
+        print("  --quick: smaller problems than those of the claims, so the figures below are no evidence")
     for claim in report["claims"]:
-        verdict = "holds" if claim["holds"] else "FAILS"
+        verdict = "quick" if arguments.quick else "holds" if claim["holds"] else "FAILS"
         print(
             f"  {verdict}  {claim['id']}: {claim['value']:.4g} {claim['sense']} {claim['bound']:g}  ({claim['what']})"
         )
@@ -58,5 +60,6 @@ def run(arguments: Namespace) -> int:
 
 def _summary(module: str) -> str:
     """The first line of a module's docstring, without importing it."""
-    path = Path(__file__).resolve().parents[1].joinpath(*module.split(".")[1:]).with_suffix(".py")
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0] if path.exists() else "(not built yet)"
+    folder = Path(__file__).resolve().parents[1].joinpath(*module.split(".")[1:])
+    path = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").split("\n")[0]

@@ -27,6 +27,7 @@ def parser() -> ArgumentParser:
     p.add_argument("--seed", type=int, help="of the inputs")
     p.add_argument("--split", help="train, validation, test: independent streams of samples")
     p.add_argument("--rtol", type=float, help="relative residual of every solution")
+    p.add_argument("--order", choices=("drawn", "sorted"), help="of solving, within a ticket; the samples are the same")
     p.add_argument("--dtype", choices=("float32", "float64"), help="of the stored fields; solving is in float64")
     p.add_argument("--overwrite", action="store_true", help="replace an existing dataset")
     p.add_argument("--allow", action="append", default=[], metavar="MODULE", help="trust classes of this module")
@@ -78,7 +79,7 @@ def _recipe(arguments: Namespace) -> tuple[dict[str, Any], str]:
     from pdekit.train.yamlfile import override, read_yaml, to_yaml
 
     content = read_yaml(arguments.recipe)
-    for key in ("count", "seed", "split", "rtol", "dtype"):
+    for key in ("count", "seed", "split", "rtol", "order", "dtype"):
         if arguments[key] is not None:
             content[key] = arguments[key]
     for key, value in arguments.overrides:

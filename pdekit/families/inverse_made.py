@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pdekit.core.checks import check_limit
+from pdekit.core.checks import check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.core.random import Keys, normal
 from pdekit.domain import Grid, RandomShape
@@ -26,10 +26,6 @@ __all__ = ["InverseMade"]
 _BASIS = "inverse-made basis"
 """The split whose samples are solved."""
 _RTOL = 1e-10
-_LAW = (
-    "f is computed from a drawn u, so that it does not follow the law of the family's source: it is rougher by what "
-    "the operator makes of the noise, and depends on the other inputs; see InverseMade.shift."
-)
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,9 @@ class InverseMade(Source):
         if not isinstance(self.family, Family):
             raise InputError(f"family is a {name}; expected a family such as Poisson(grid, GaussianField(2, 3)).")
         check_limit("InverseMade", "solutions", self.solutions)
+        check_number("InverseMade", "noise_size", self.noise_size)
+        if not isinstance(self.noise, RandomField | None):
+            raise InputError(f"noise={self.noise!r}; expected a random field such as GaussianField(2, 3), or None.")
         if not 0 <= self.noise_size < float("inf"):
             raise InputError(f"noise_size={self.noise_size}; expected a number that is not negative.")
         if not isinstance(self.family.random_fields().get("source"), RandomField):
@@ -164,14 +163,14 @@ class InverseMade(Source):
         return self.family.solve(inputs, rtol=rtol, method=how, guess=known, memory=memory, throw=throw)
 
     def describe(self) -> dict[str, Any]:
-        """Plain containers from which the source can be made again, and how the law of f has shifted."""
+        """Plain containers from which the source can be made again."""
         arguments = {
             "family": self.family.describe(),
             "solutions": self.solutions,
             "noise": plain(self._noise),
             "noise_size": self.noise_size,
         }
-        return {"class_path": "pdekit.families.InverseMade", "init_args": arguments, "law": _LAW}
+        return {"class_path": "pdekit.families.InverseMade", "init_args": arguments}
 
     def shift(self, inputs: Inputs) -> Shift:
         """How far the sources of a batch are from those that the family draws with the same numbers.
@@ -189,7 +188,7 @@ class InverseMade(Source):
             >>> 0.7 < float(shift.made.sum() / shift.drawn.sum()) < 1.4  # without noise and coefficients: the same law
             True
         """
-        who = inputs.identity
+        who = inputs.identity if isinstance(inputs, Inputs) else None
         if who is None:
             raise InputError("These inputs were not drawn; expected what InverseMade.draw returns.")
         own = self.family.draw(who.indices.tolist(), seed=who.seed, split=who.split, attempt=who.attempt)

@@ -1,6 +1,7 @@
 """Two laws of a source compared by the energy of their waves."""
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,7 @@ class Shift:
 
     def __str__(self) -> str:
         lines = ["half waves    made   drawn   (share of the drawn mean square)"]
-        total = float(self.drawn.sum())
+        total = float(self.drawn.sum()) or math.nan  # of a source that is 0 there is no share
         ends = self.half_waves.tolist()
         for start, end, made, drawn in zip([0.0, *ends], ends, self.made.tolist(), self.drawn.tolist(), strict=False):
             lines.append(f"{start:4g} .. {end:4g}  {made / total:6.3f}  {drawn / total:6.3f}")

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from pdekit.core.checks import check_number
 from pdekit.core.errors import InputError
 
 __all__ = ["LabelTolerance", "Tightening"]
@@ -53,6 +54,8 @@ class LabelTolerance:
     factor: float = 0.1
 
     def __post_init__(self):
+        for name in ("start", "tightest", "factor"):
+            check_number("LabelTolerance", name, getattr(self, name))
         if not 0 < self.tightest <= self.start < 1:
             raise InputError(
                 f"LabelTolerance(start={self.start}, tightest={self.tightest}); expected 0 < tightest <= start < 1."

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
 from pdekit.domain import Grid
 from pdekit.samples import Inputs
@@ -31,7 +32,7 @@ def greedy(keys: Float[Tensor, "batch d"], start: int = 0) -> Int[Tensor, " batc
         The rows in their order.
 
     Raises:
-        InputError: no such row.
+        InputError: no such row, or keys that are no finite real numbers ``(batch, d)``.
 
     Example:
         >>> greedy(torch.tensor([[0.0], [3.0], [1.0], [2.5]]))
@@ -41,7 +42,7 @@ def greedy(keys: Float[Tensor, "batch d"], start: int = 0) -> Int[Tensor, " batc
         Wang et al., Accelerating data generation for neural operators via Krylov subspace recycling, ICLR 2024,
         algorithm 1.
     """
-    count = len(keys)
+    keys, count = _checked(keys), len(keys)
     if not 0 <= start < max(1, count):
         raise InputError(f"start is {start} with {count} keys; expected the row of one of them.")
     distances = torch.cdist(keys, keys)
@@ -65,6 +66,9 @@ def hilbert(keys: Float[Tensor, "batch d"]) -> Int[Tensor, " batch"]:
     Returns:
         The rows in their order.
 
+    Raises:
+        InputError: keys that are no finite real numbers ``(batch, d)``.
+
     Example:
         >>> points = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))
         >>> def length(order):
@@ -75,6 +79,7 @@ def hilbert(keys: Float[Tensor, "batch d"]) -> Int[Tensor, " batch"]:
     Source:
         As :func:`greedy`; Skilling, Programming the Hilbert curve, AIP Conference Proceedings 707, 2004.
     """
+    keys = _checked(keys)
     count, axes = len(keys), min(AXES, keys.shape[1])
     bits = max(0, round(math.log2(max(1, count / CELL)) / max(1, axes)))
     if bits == 0:
@@ -89,6 +94,13 @@ def hilbert(keys: Float[Tensor, "batch d"]) -> Int[Tensor, " batch"]:
     return torch.tensor(order, dtype=torch.int64)
 
 
+def _checked(keys: Tensor) -> Tensor:
+    if keys.ndim != 2 or keys.is_complex():
+        raise InputError(f"keys are {keys.dtype} of shape {tuple(keys.shape)}; expected real numbers (batch, d).")
+    check_finite("keys", keys)
+    return keys.to(torch.promote_types(keys.dtype, torch.float32))
+
+
 def low_frequencies(fields: Float[Tensor, "batch *shape"], modes: int = 12) -> Float[Tensor, "batch d"]:
     """The first coefficients of the cosine transform of fields on a grid, along every axis: a short key.
 
@@ -97,7 +109,7 @@ def low_frequencies(fields: Float[Tensor, "batch *shape"], modes: int = 12) -> F
         modes: coefficients kept along each axis.
 
     Raises:
-        InputError: no mode at all.
+        InputError: no mode at all, or fields that are not real, or without an axis beside the batch.
 
     Example:
         >>> low_frequencies(torch.rand(5, 64, 64)).shape
@@ -105,6 +117,10 @@ def low_frequencies(fields: Float[Tensor, "batch *shape"], modes: int = 12) -> F
     """
     if modes < 1:
         raise InputError(f"modes={modes}; expected at least 1.")
+    if fields.ndim < 2 or not fields.is_floating_point():
+        raise InputError(
+            f"fields are {fields.dtype} of shape {tuple(fields.shape)}; expected real numbers (batch, *grid.shape)."
+        )
     for axis in range(1, fields.ndim):
         points = fields.shape[axis]
         waves = torch.arange(min(modes, points), dtype=fields.dtype, device=fields.device)

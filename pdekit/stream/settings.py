@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import is_dataclass
+from numbers import Real
 from typing import Any
 
 from pdekit.core.errors import InputError, did_you_mean
 from pdekit.solvers.memory import Memory, memories
 from pdekit.stream.fifo import Fifo
 from pdekit.stream.firo import Firo
+from pdekit.stream.label_tolerance import LabelTolerance
 from pdekit.stream.limiter import Limiter
 from pdekit.stream.policy import Policy
 from pdekit.stream.reservoir import Reservoir
@@ -16,6 +18,7 @@ __all__ = [
     "check_capacity",
     "check_choice",
     "check_memories",
+    "check_rtol",
     "check_uses",
     "describe",
     "make_policy",
@@ -69,8 +72,8 @@ def check_memories(what: str, method: Any, workers: int = 1, *, ordered: bool) -
     if found and ordered:
         raise InputError(
             f"{carried} from ticket to ticket, so that samples would depend on what was solved before; {what} gives "
-            "the same samples whatever was. Expected a method without a memory of its own: it then keeps what it finds "
-            "for the rest of its ticket."
+            "the same samples whatever was. Expected a method without a memory, which keeps what it finds for the rest "
+            "of its ticket (Auto with learn=False), or a stream with schedule='async'."
         )
     if found and workers > 1:
         raise InputError(
@@ -78,6 +81,15 @@ def check_memories(what: str, method: Any, workers: int = 1, *, ordered: bool) -
             "workers=1."
         )
     return found
+
+
+def check_rtol(rtol: Any) -> float:
+    """The tolerance that tickets begin with; refuse what is none."""
+    if isinstance(rtol, LabelTolerance):
+        return rtol.start
+    if isinstance(rtol, bool) or not isinstance(rtol, Real) or not 0 < float(rtol) < 1:
+        raise InputError(f"rtol={rtol!r}; expected a number between 0 and 1, or a rule such as LabelTolerance().")
+    return float(rtol)
 
 
 def describe(method: Any) -> str:

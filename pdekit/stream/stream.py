@@ -22,6 +22,7 @@ from pdekit.stream.settings import (
     check_capacity,
     check_choice,
     check_memories,
+    check_rtol,
     check_uses,
     describe,
     make_policy,
@@ -120,9 +121,7 @@ class Stream:
         check_choice("engine", engine, ENGINES)
         check_choice("order", order, get_args(Order))
         self._tightening = Tightening(rtol) if isinstance(rtol, LabelTolerance) else None
-        first_rtol = rtol.start if isinstance(rtol, LabelTolerance) else float(rtol)
-        if not first_rtol > 0:
-            raise InputError(f"rtol={rtol}; expected a number greater than 0.")
+        first_rtol = check_rtol(rtol)
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}; expected at least 1.")
         self.source, self.seed, self.split, self.batch_size = source, int(seed), split, int(batch_size)

@@ -266,7 +266,7 @@ def test_automatic_settings():
         ({"ticket_size": 0}, "ticket_size=0"),
         ({"budget": 0}, "budget=0"),
         ({"batch_size": 0}, "batch_size=0"),
-        ({"rtol": 0.0}, "rtol=0.0; expected a number greater than 0"),
+        ({"rtol": 0.0}, "rtol=0.0; expected a number between 0 and 1"),
         ({"policy": Firo(64, repeats=3), "reuse": 1}, "exactly 3 times"),
         ({"policy": Fifo(64), "reuse": (2, 4)}, "exactly 1 times"),
     ],
