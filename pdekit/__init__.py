@@ -3,8 +3,13 @@
 The names below are imported on first use, so that ``import pdekit`` costs milliseconds.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+# Read when torch is loaded. After each of its operations torch's threads wait for the next one by spinning, for
+# milliseconds unless told otherwise, on the cores that our kernels' threads need (docs/decisions/0014).
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
     from pdekit import families, fem, fields, nn, plot, solvers
