@@ -4,6 +4,7 @@ Seconds are those of a clock of the tests, which methods of the tests advance.
 """
 
 import io
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,12 @@ from pdekit.solvers.method import Prepared
 from pdekit.solvers.solution import Reason
 
 SIZE = 6
+
+
+@pytest.fixture(autouse=True)
+def trials_at_any_price(monkeypatch):
+    """So that a few systems show what otherwise takes hundreds."""
+    monkeypatch.setattr("pdekit.solvers.learning.kind._BUDGET", math.inf)
 
 
 class Clock:
@@ -203,6 +210,17 @@ def test_rivals_are_tried_again_when_the_incumbent_becomes_slower(clock, monkeyp
     assert "Costly(0.01) (learnt" in methods[-1]
     assert auto.experience.kinds[0].reopened == 1
     assert "had become slower" in str(auto.experience)
+
+
+def test_trials_cost_no_more_than_their_share(clock, monkeypatch):
+    """Oracle: the seconds of the first arm, which is the best, for all systems."""
+    monkeypatch.setattr("pdekit.solvers.learning.kind._BUDGET", 0.05)
+    auto, began = among(monkeypatch, Costly(1e-2), *(Costly(s) for s in (1.8e-2, 1.9e-2, 2e-2, 2.5e-2))), clock.now
+    for call in range(40):
+        ticket(auto, call, count=20)
+        assert clock.now - began <= 1.1 * 1e-2 * 20 * (call + 1)  # the warm-up of the first arm is on top
+    assert arm_named(auto) == Costly(1e-2)
+    assert auto.experience.kinds[0].records[1].pulls > 0
 
 
 def test_a_lone_slow_call_changes_nothing(clock, monkeypatch):

@@ -36,6 +36,15 @@ class Call:
         """The systems to solve next: for a trial so many for each thread, else all that are left."""
         return slice(at, self.count if rounds is None else min(at + rounds * torch.get_num_threads(), self.count))
 
+    @property
+    def whole_rows(self) -> slice:
+        """All systems."""
+        return slice(0, self.count)
+
+    def large(self, rows: slice) -> bool:
+        """Whether these are more systems than a trial takes."""
+        return self.systems(rows) > self.systems(self.rows(0, 1))
+
     def systems(self, rows: slice) -> int:
         return self.total * (rows.stop - rows.start) // self.count
 

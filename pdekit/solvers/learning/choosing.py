@@ -69,7 +69,7 @@ class Choosing(Prepared):
         kind.systems += call.total
         if len(kind.arms) == 1:
             return self.choice.run(b, x0, rtol, atol)
-        arm, at = self._choose(kind), 0
+        arm, at = self._choose(kind, call), 0
         if not kind.trying(arm):
             return self._settled(kind, call)
         while at < call.count:
@@ -79,7 +79,7 @@ class Choosing(Prepared):
             self._pull(kind, arm, call, rows)
             at = rows.stop
             if at < call.count:
-                arm = self._choose(kind)
+                arm = self._choose(kind, call)
         return call.outcome(_told(kind, call))
 
     @property
@@ -129,8 +129,8 @@ class Choosing(Prepared):
         )
         return experience.kind(context, table, lambda: arms_for(A, table, context.same, self.further), self.further)
 
-    def _choose(self, kind: Kind) -> int:
-        """The arm that the bandit wants, if it is worth a try; it is told of those that are not."""
+    def _choose(self, kind: Kind, call: Call) -> int:
+        """The arm that the bandit wants, if it can be afforded; the bandit is told of those not worth a try."""
         if kind.decided:
             return kind.incumbent
         for _ in range(8 * len(kind.arms)):
@@ -138,14 +138,16 @@ class Choosing(Prepared):
             coming, level = self.experience.coming, kind.level
             if coming is not None:
                 if coming.how != "predicted" or (coming.kind, coming.arm) != (kind.number, arm):
-                    return arm
+                    break
                 predicted = coming.loss
             else:
                 if arm == kind.incumbent or level is None or self._promising(kind, arm, level):
-                    return arm
+                    break
                 predicted = kind.records[arm].level or self._predicted(kind, arm)
             self._tell(kind, arm, predicted, "predicted", 0, 0)
-        return kind.incumbent
+        else:
+            return kind.incumbent
+        return arm if kind.affords(arm, call.systems(call.rows(0, 1))) else kind.incumbent
 
     def _promising(self, kind: Kind, arm: int, level: float) -> bool:
         """Whether an arm is worth another try, against an incumbent of so many seconds a system."""
@@ -178,7 +180,7 @@ class Choosing(Prepared):
         """All systems by the incumbent; they are confirmed as any are, by :func:`pdekit.solve`."""
         arm = kind.incumbent
         self.experience.expect(kind.number, arm, limit=0)
-        how = "measured" if arm in kind.warm else "cold"
+        how = "used" if call.large(call.whole_rows) else "measured" if arm in kind.warm else "cold"
         kind.warm.add(arm)
         began = time.perf_counter()
         self._choice = Relied(kind.sure, call.A, self.chain)
@@ -192,6 +194,8 @@ class Choosing(Prepared):
         """Solve some systems with an arm, those that it misses with the incumbent, and tell the bandit."""
         record, best, count = kind.records[arm], kind.incumbent, call.systems(rows)
         A, how = call.matrices(rows), "first" if record.told == 0 else "measured"
+        if arm == best and not kind.trying(arm) and call.large(rows):
+            how = "used"
         self.experience.expect(kind.number, arm)
         if record.told == 0 or arm not in kind.warm:
             seen = self._warm_up(kind, arm, A, call, rows)

@@ -28,6 +28,10 @@ PULLS = 3
 _DRIFT, _RECENT = 1.5, 3
 """Growth of the incumbent's loss, over so many pulls, after which its rivals are tried again."""
 
+_BUDGET, _FILLING = 0.05, 10.0
+"""Part of all seconds that trials may cost beyond what the incumbent would have taken, and how many times its seconds
+the first systems of an arm with a memory are expected to take."""
+
 _SHARE = 0.05
 """Part of all seconds beyond which they are not tried again."""
 
@@ -37,7 +41,7 @@ _MISHAP = 2.0
 """Times what an arm usually takes, beyond which a loss counts as no more: the machine was busy with something else."""
 
 
-HOW = ("first", "measured", "cut", "predicted", "refused", "cold")
+HOW = ("first", "measured", "cut", "predicted", "refused", "cold", "used")
 """What a loss may be."""
 
 
@@ -49,7 +53,8 @@ class Pull(NamedTuple):
         arm: by number.
         loss: seconds a system.
         how: "first" (set aside, as it includes compiling), "measured", "cut" off, "predicted" without a trial,
-            "refused" by the method, or "cold" (the first after resuming, which the bandit was not told of).
+            "refused" by the method, "cold" (the first after resuming) or "used" (by the incumbent, for more systems at
+            once than a trial takes); the bandit is not told of the last two: it compares what is alike.
         systems: how many it was.
         limit: iterations it was allowed; 0 without a limit.
     """
@@ -73,7 +78,9 @@ class Record:
         cut: trials that were stopped.
         systems: that it solved.
         seconds: they took.
-        losses: the last of them, warm ones.
+        losses: the last of them, warm ones of the size of a trial.
+        usual: seconds a system when it was first used for more systems at once.
+        uses: the last of these.
         predicted: seconds a system, where that kept it from being tried.
         refused: why the method did not take the matrix.
         setup, step: seconds of setting up, and of an iteration, divided by the systems of a trial.
@@ -87,6 +94,8 @@ class Record:
     systems: int = 0
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    usual: float | None = None
+    uses: list[float] = field(default_factory=list)
     predicted: float | None = None
     refused: str = ""
     setup: float | None = None
@@ -118,6 +127,8 @@ class Kind:
         self.further: tuple[str, ...] | None = None
         """Names of the arms of the user's among them; None where these were not compared yet."""
         self.systems, self.trial_seconds, self.seconds = 0, 0.0, 0.0
+        self.extra = 0.0
+        """Seconds that trials took beyond those of the incumbent."""
         self.settled: float | None = None
         """Loss of the incumbent when its last rival was settled."""
         self.reopened = 0
@@ -164,12 +175,24 @@ class Kind:
         """Whether a pull of this arm would be a trial."""
         return arm != self.incumbent or self.records[arm].told <= PULLS
 
+    def affords(self, arm: int, systems: int) -> bool:
+        """Whether a trial of another arm for so many systems fits into what trials may cost."""
+        if arm == self.incumbent or self.level is None:
+            return True
+        fills = self.records[arm].told == 0 and bool(memories(self.arms[arm]))
+        cost = (_FILLING if fills else CUT) * self.level * systems
+        return self.extra + cost <= _BUDGET * self.seconds
+
     def tell(self, pull: Pull) -> None:
         """Learn what a pull has cost."""
         record, how, heard = self.records[pull.arm], pull.how, pull.loss
         spent = pull.loss * pull.systems
         self.seconds += spent
-        self.trial_seconds += spent if pull.arm != self.incumbent else 0.0
+        if pull.arm != self.incumbent:
+            self.trial_seconds += spent
+            best = self.records[self.incumbent]
+            usual = min((v for v in (best.usual, best.level) if v is not None), default=0.0)
+            self.extra += max(pull.loss - usual, 0.0) * pull.systems
         if how == "predicted":
             record.predicted = pull.loss
         elif how != "refused":
@@ -182,7 +205,10 @@ class Kind:
             if how == "measured" and record.losses and not self.decided:
                 heard = min(heard, _MISHAP * statistics.median(record.losses))
             record.losses = [*record.losses[1 - _REMEMBERED :], pull.loss]
-        if how != "cold":
+        if how == "used":
+            record.usual = pull.loss if record.usual is None else record.usual
+            record.uses = [*record.uses[1 - _REMEMBERED :], pull.loss]
+        elif how != "cold":
             record.told += 1
             if not self.decided:
                 self._teach(pull.arm, heard, how)
@@ -201,8 +227,9 @@ class Kind:
         if self.settled is None:
             self.settled = None if self.undecided else record.level
             return
-        recent = record.losses[-_RECENT:]
-        drifted = len(recent) == _RECENT and min(recent) > _DRIFT * (self.settled or 0.0)
+        usual, seen = (self.settled, record.losses) if record.usual is None else (record.usual, record.uses)
+        recent = seen[-_RECENT:]
+        drifted = len(recent) == _RECENT and min(recent) > _DRIFT * usual
         if drifted and self.trial_seconds <= _SHARE * self.seconds:
             self.bandit.reset()
             if isinstance(self.bandit, SuccessiveElimination):
@@ -212,7 +239,7 @@ class Kind:
             self._look()
             self.settled, self.reopened = None, self.reopened + 1
             for each in self.records:
-                each.told, each.losses, each.predicted = 0, [], None
+                each.told, each.losses, each.predicted, each.usual, each.uses = 0, [], None, None, []
             record.losses = recent
 
     def state_dict(self) -> dict[str, Any]:
@@ -223,7 +250,7 @@ class Kind:
             "bandit": self.bandit.state_dict(),
             "memories": self._pending or [[memory.state_dict() for memory in memories(arm)] for arm in self.arms],
             "systems": self.systems,
-            "seconds": [self.seconds, self.trial_seconds],
+            "seconds": [self.seconds, self.trial_seconds, self.extra],
             "settled": self.settled,
             "reopened": self.reopened,
         }
@@ -242,7 +269,7 @@ class Kind:
         checked(f"the kind {number}", {"memories": state["memories"]}, {"memories": each(_LIST, count)})
         _load(kind.bandit, state["bandit"])
         kind._pending = [list(states) for states in state["memories"]]
-        kind.systems, (kind.seconds, kind.trial_seconds) = state["systems"], state["seconds"]
+        kind.systems, (kind.seconds, kind.trial_seconds, kind.extra) = state["systems"], state["seconds"]
         kind.settled, kind.reopened = state["settled"], state["reopened"]
         kind.left = tuple(range(len(kind.records)))
         kind._look()
@@ -337,11 +364,12 @@ _LIST = each(lambda _: True)
 
 _KIND = {
     "number": whole(), "context": instance(Mapping), "records": _LIST, "bandit": instance(Mapping), "memories": _LIST,
-    "systems": whole(), "seconds": each(number(), 2), "settled": optional(number()), "reopened": whole(),
+    "systems": whole(), "seconds": each(number(), 3), "settled": optional(number()), "reopened": whole(),
 }  # fmt: skip
 
 _RECORD = {
     "arm": instance(str), "told": whole(), "pulls": whole(), "cut": whole(), "systems": whole(), "seconds": number(),
-    "losses": each(number()), "predicted": optional(number()), "refused": instance(str), "setup": optional(number()),
+    "losses": each(number()), "usual": optional(number()), "uses": each(number()),
+    "predicted": optional(number()), "refused": instance(str), "setup": optional(number()),
     "step": optional(number()), "limit": whole(),
 }  # fmt: skip
