@@ -67,8 +67,8 @@ CASES = {
     "3-D Helmholtz, 2 wavelengths +-2 %": Case(partial(helmholtz, CUBE, 2.0, 0.02), 80, 50, 4, 24),
     "3-D Helmholtz, 1.5 wavelengths +-3 %": Case(partial(helmholtz, CUBE, 1.5, 0.03), 80, 50, 4, 16),
     "3-D Helmholtz, 30 a side, 2 wavelengths +-3 %": Case(partial(helmholtz, (30, 30, 30), 2.0, 0.03), 80, 50, 4, 8),
-    "Newton, conductivity exp(u)": Case(None, 30, 15, 16, 10, exponential=True),
-    "Newton, conductivity 1 + u^2": Case(None, 30, 15, 16, 10),
+    "Newton, conductivity exp(u)": Case(None, 30, 15, 16, 16, exponential=True),
+    "Newton, conductivity 1 + u^2": Case(None, 30, 15, 16, 16),
     **{
         f"2-D convection, Peclet {peclet}": Case(partial(convection, 104, peclet, 0.98), 40, 20, 4, 16)
         for peclet in (5, 10, 20, 50)
