@@ -157,8 +157,12 @@ def fake_benchmark(monkeypatch):
 
 def test_bench_exits_0_whatever_the_claims_say(fake_benchmark, tmp_path, capsys):
     fake_benchmark(FAKE)
-    assert main(["bench", "fake", "--quick", "--json", str(tmp_path / "fake.json")]) == 0
+    assert main(["bench", "fake"]) == 0
     assert "FAILS  fake.ratio: 3 >= 4" in capsys.readouterr().out
+    assert main(["bench", "fake", "--quick", "--json", str(tmp_path / "fake.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "quick  fake.ratio: 3 >= 4" in shown
+    assert "no evidence" in shown
     report = json.loads((tmp_path / "fake.json").read_text())
     assert report["quick"] is True
     assert report["claims"][0]["holds"] is False
