@@ -19,7 +19,7 @@ from pdekit.solvers.operators.single import separable, single
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.solution import Reason
 
-__all__ = ["Iteration", "PreparedKrylov", "Start", "check_preconditioner", "start", "unit_of"]
+__all__ = ["Iteration", "PreparedKrylov", "Start", "check_preconditioner", "in_units", "start", "together", "unit_of"]
 
 _LARGE = 2000
 """Unknowns above which the products with a basis cost more than the steps around them."""
@@ -112,8 +112,7 @@ class PreparedKrylov(Prepared):
     ):
         super().__init__(operator)
         self.recipe, self.iterate, self.title, self.apart = recipe, iterate, title, apart
-        self.unit = unit_of(operator)
-        self.scaled = operator if self.unit == 1 else operator.with_values([v / self.unit for v in operator.values])
+        self.scaled, self.unit = in_units(operator)
         if preconditioner is None and recipe is not None:
             preconditioner = recipe.setup(self.scaled)
         self.preconditioner = preconditioner
@@ -174,6 +173,12 @@ def together(found: Sequence[Outcome], batch: tuple[int, ...]) -> Outcome:
         history=torch.stack(padded, 1).reshape(steps, *batch) if padded else None,
         residual=torch.stack(residuals).reshape(batch) if residuals else None,
     )
+
+
+def in_units(A: LinearOperator) -> tuple[LinearOperator, float]:
+    """A divided by :func:`unit_of`, and that; A itself where it is 1."""
+    unit = unit_of(A)
+    return (A if unit == 1 else A.with_values([values / unit for values in A.values])), unit
 
 
 def unit_of(A: LinearOperator) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
-from pdekit.solvers.krylov.base import check_preconditioner, unit_of
+from pdekit.solvers.krylov.base import check_preconditioner, in_units
 from pdekit.solvers.krylov.cg import CG, check_hermitian, default_preconditioner
 from pdekit.solvers.krylov.sparse_cg import fits, is_hierarchy
 from pdekit.solvers.method import Method, Outcome, Prepared
@@ -106,8 +106,8 @@ class _Prepared(Prepared):
 
     def __init__(self, operator: LinearOperator, method: DeflatedCG):
         super().__init__(operator)
-        self.method, self.unit = method, unit_of(operator)
-        self.scaled = operator if self.unit == 1 else operator.with_values([v / self.unit for v in operator.values])
+        self.method = method
+        self.scaled, self.unit = in_units(operator)
         self.space = RecycleSpace(method.vectors) if method.space is None else method.space
         self.recipe = method.preconditioner or default_preconditioner(operator)
         self.factors: LinearOperator | None = None

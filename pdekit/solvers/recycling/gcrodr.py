@@ -12,7 +12,7 @@ from torch import Tensor
 from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
 from pdekit.solvers.krylov.arnoldi import Arnoldi
-from pdekit.solvers.krylov.base import check_preconditioner, unit_of
+from pdekit.solvers.krylov.base import check_preconditioner, in_units
 from pdekit.solvers.krylov.gmres import GMRES
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, owners
@@ -101,8 +101,7 @@ class _Prepared(Prepared):
         super().__init__(operator)
         self.method = method
         self.space = RecycleSpace(method.vectors) if method.space is None else method.space
-        self.unit = unit_of(operator)
-        scaled = operator if self.unit == 1 else operator.with_values([v / self.unit for v in operator.values])
+        scaled, self.unit = in_units(operator)
         places = itertools.product(*map(range, operator.batch_shape))
         self.matrices = [single(scaled, place) for place in places]
         recipe = method.preconditioner
