@@ -15,9 +15,9 @@ from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.solution import Reason
 
-__all__ = ["GMRES", "generalised_minimal_residuals"]
+__all__ = ["GMRES", "STALLED", "generalised_minimal_residuals"]
 
-_STALLED = 1 - 1e-4
+STALLED = 1 - 1e-4
 """A cycle that leaves more than this part of the residual will not be followed by better ones."""
 
 
@@ -137,7 +137,7 @@ def generalised_minimal_residuals(
         x, r = torch.where(keep, candidate, x), torch.where(keep, left, r)
         # A cycle whose own estimate was good while the true residual is not meets rounding, not a need for more steps.
         wrong = ~running & ~(true <= 0.5 * norm)
-        stalled = sound & ~(true <= wanted) & (wrong | ~(true <= _STALLED * norm))
+        stalled = sound & ~(true <= wanted) & (wrong | ~(true <= STALLED * norm))
         reason = torch.where(stalled, Reason.STAGNATION.code, reason)
         norm = torch.where(keep.squeeze(-1), true, norm)
         active = sound & ~stalled & ~(norm <= wanted)

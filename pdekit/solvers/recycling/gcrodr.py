@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Inexact
@@ -12,8 +12,8 @@ from torch import Tensor
 from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
 from pdekit.solvers.krylov.arnoldi import Arnoldi
-from pdekit.solvers.krylov.base import check_preconditioner, in_units
-from pdekit.solvers.krylov.gmres import GMRES
+from pdekit.solvers.krylov.base import check_preconditioner, in_units, together
+from pdekit.solvers.krylov.gmres import GMRES, STALLED
 from pdekit.solvers.method import Method, Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, owners
 from pdekit.solvers.operators.single import single
@@ -120,24 +120,13 @@ class _Prepared(Prepared):
         for i, owner in enumerate(owners(self.operator.batch_shape, batch).tolist()):
             guess = None if guesses is None else guesses[i]
             runs.append(self._one(owner, rows[i], guess, rtol, atol))
-        steps = max(len(run.history) for run in runs)
-        history = torch.full((steps, len(runs)), torch.nan, dtype=torch.float64)
-        for i, run in enumerate(runs):
-            history[: len(run.history), i] = torch.tensor(run.history, dtype=torch.float64)
-
-        def together(values: list) -> Tensor:
-            return torch.tensor(values, device=b.device).reshape(batch)
-
         lost = fresh and len(runs) == 1 and self.space.basis is not None
-        x = torch.stack([run.x for run in runs]).reshape(b.shape)
-        return Outcome(
-            x if self.unit == 1 else x / self.unit,
-            together([run.iterations for run in runs]),
-            together([run.reason.code for run in runs]),
-            history.to(b.device).reshape(steps, *batch),
-            together([run.norm for run in runs]).to(torch.float64),
-            self.name + (", space not kept" if lost else ""),
-            sum(run.bind_seconds for run in runs),
+        found = together([run.outcome(self.name) for run in runs], batch)
+        return replace(
+            found,
+            x=found.x if self.unit == 1 else found.x / self.unit,
+            name=self.name + (", space not kept" if lost else ""),
+            setup_seconds=sum(run.bind_seconds for run in runs),
         )
 
     def _one(self, owner: int, b: Tensor, x0: Tensor | None, rtol: float, atol: float) -> "_Run":
@@ -183,6 +172,13 @@ class _Run:
         self.bind_seconds = 0.0
         self.vectors = self.images = b.new_empty((0, b.shape[-1]))
 
+    def outcome(self, name: str) -> Outcome:
+        """What was found, of a batch without axes."""
+        device = self.b.device
+        history = torch.tensor(self.history, dtype=torch.float64, device=device)
+        iterations, reason = torch.tensor([self.iterations, self.reason.code], device=device)
+        return Outcome(self.x, iterations, reason, history, history.new_tensor(self.norm), name)
+
     def bind(self, space: RecycleSpace) -> None:
         """Bind the space to the matrix, and take off the part of the solution that lies in it."""
         began = time.perf_counter()
@@ -219,7 +215,7 @@ class _Run:
             believed = self._cycle(wanted, restart, limit, space.vectors if updates else None)
             if believed and not self.norm <= max(wanted, 0.5 * before):
                 self.reason = Reason.STAGNATION  # met rounding, not a need for more steps
-            elif self.norm <= max(wanted, _STALLED * before):
+            elif self.norm <= max(wanted, STALLED * before):
                 patience = _PATIENCE
             else:
                 # A space that learns may still get over it.
