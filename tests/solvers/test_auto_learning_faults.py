@@ -266,7 +266,7 @@ def test_an_arm_that_was_refused_never_becomes_the_incumbent(make):
     if make is TsallisINF:
         return
     # The rivals are tried again; this one is none.
-    kind.trial_seconds, kind.settled = 0.0, 1.0
+    kind.extra, kind.settled = 0.0, 1.0
     for _ in range(3):
         kind.tell(Pull(0, 1, 9.0, "measured", 1, 0))
     assert kind.reopened == 1

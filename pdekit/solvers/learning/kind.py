@@ -32,9 +32,6 @@ _BUDGET, _FILLING = 0.05, 10.0
 """Part of all seconds that trials may cost beyond what the incumbent would have taken, and how many times its seconds
 the first systems of an arm with a memory are expected to take."""
 
-_SHARE = 0.05
-"""Part of all seconds beyond which they are not tried again."""
-
 _REMEMBERED = 9
 
 _MISHAP = 2.0
@@ -126,7 +123,7 @@ class Kind:
         self.records = [Record(name_of(arm)) for arm in self.arms]
         self.further: tuple[str, ...] | None = None
         """Names of the arms of the user's among them; None where these were not compared yet."""
-        self.systems, self.trial_seconds, self.seconds = 0, 0.0, 0.0
+        self.systems, self.seconds = 0, 0.0
         self.extra = 0.0
         """Seconds that trials took beyond those of the incumbent."""
         self.settled: float | None = None
@@ -189,7 +186,6 @@ class Kind:
         spent = pull.loss * pull.systems
         self.seconds += spent
         if pull.arm != self.incumbent:
-            self.trial_seconds += spent
             best = self.records[self.incumbent]
             usual = min((v for v in (best.usual, best.level) if v is not None), default=0.0)
             self.extra += max(pull.loss - usual, 0.0) * pull.systems
@@ -230,7 +226,7 @@ class Kind:
         usual, seen = (self.settled, record.losses) if record.usual is None else (record.usual, record.uses)
         recent = seen[-_RECENT:]
         drifted = len(recent) == _RECENT and min(recent) > _DRIFT * usual
-        if drifted and self.trial_seconds <= _SHARE * self.seconds:
+        if drifted and self.extra <= _BUDGET * self.seconds:
             self.bandit.reset()
             if isinstance(self.bandit, SuccessiveElimination):
                 for arm, each_of in enumerate(self.records):
@@ -250,7 +246,7 @@ class Kind:
             "bandit": self.bandit.state_dict(),
             "memories": self._pending or [[memory.state_dict() for memory in memories(arm)] for arm in self.arms],
             "systems": self.systems,
-            "seconds": [self.seconds, self.trial_seconds, self.extra],
+            "seconds": [self.seconds, self.extra],
             "settled": self.settled,
             "reopened": self.reopened,
         }
@@ -269,7 +265,7 @@ class Kind:
         checked(f"the kind {number}", {"memories": state["memories"]}, {"memories": each(_LIST, count)})
         _load(kind.bandit, state["bandit"])
         kind._pending = [list(states) for states in state["memories"]]
-        kind.systems, (kind.seconds, kind.trial_seconds, kind.extra) = state["systems"], state["seconds"]
+        kind.systems, (kind.seconds, kind.extra) = state["systems"], state["seconds"]
         kind.settled, kind.reopened = state["settled"], state["reopened"]
         kind.left = tuple(range(len(kind.records)))
         kind._look()
@@ -364,7 +360,7 @@ _LIST = each(lambda _: True)
 
 _KIND = {
     "number": whole(), "context": instance(Mapping), "records": _LIST, "bandit": instance(Mapping), "memories": _LIST,
-    "systems": whole(), "seconds": each(number(), 3), "settled": optional(number()), "reopened": whole(),
+    "systems": whole(), "seconds": each(number(), 2), "settled": optional(number()), "reopened": whole(),
 }  # fmt: skip
 
 _RECORD = {
