@@ -246,7 +246,7 @@ class Family(Source):
             method: a solver method; None means :class:`Auto`.
             guess: samples whose outputs to start from.
             memory: budget such as ``2GiB`` for what solving takes, beside what all samples of the family share (mesh,
-                space) and the solutions; a larger batch is solved in parts.
+                space), the solutions, and freed blocks that the C library keeps; a larger batch is solved in parts.
             throw: raise where a sample misses the tolerance, instead of returning it not accepted.
 
         Raises:
