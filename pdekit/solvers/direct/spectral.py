@@ -137,6 +137,8 @@ def obstacle(A: LinearOperator) -> str | None:
         return f"A is a {A.name}"
     if 0 in A.lattice or 0 in A.batch_shape:
         return "the batch is empty"
+    if (variation := _variation(A)) is not None:
+        return variation
     dim = len(A.lattice)
     axes = [_axis(A, k) for k in range(dim)]
     for k, axis in enumerate(axes):
@@ -165,6 +167,19 @@ def obstacle(A: LinearOperator) -> str | None:
                 full = list((*start, *where) if rows == start else where)
                 want = float((constant[rows] * shape).expand_as(given[rows])[where])
                 return f"{name}{full} is {value:.6g} where a constant coefficient would make it {want:.6g}"
+    return None
+
+
+def _variation(A: Stencil) -> str | None:
+    """Variation along an edge of the box, ends apart: a look at a few entries tells most variable coefficients."""
+    dim = len(A.lattice)
+    first = (0,) * len(A.batch_shape)
+    for k, face in enumerate(A.faces):
+        for axis in range(dim):
+            line = face[(*first, *(slice(1, -1) if j == axis else 0 for j in range(dim)))]
+            low, high = (float(value) for value in torch.aminmax(line)) if line.numel() else (0.0, 0.0)
+            if high - low > 2 * _RELATIVE * abs(high):
+                return f"faces[{k}] goes from {low:.6g} to {high:.6g} along axis {axis}: the coefficient varies"
     return None
 
 

@@ -106,7 +106,8 @@ class Choosing(Prepared):
         first = A[(0,) * len(shape)] if shape else A
         second = A[(*(0,) * (len(shape) - 1), 1)] if shape and shape[-1] > 1 else None
         before = experience.latest
-        change = experience.look(Glance.at(first), None if second is None else Glance.at(second))
+        glance = Glance.at(first)
+        change = experience.look(glance, None if second is None else Glance.at(second))
         if change == 0 and not shape and before is not None and before.context.sharing == systems:
             # The same again: nothing else has to be looked at.
             again, table = replace(before.context, change=-math.inf), before.table
@@ -124,7 +125,7 @@ class Choosing(Prepared):
             unknowns=A.shape[0],
             row=stored / max(A.shape[0], 1),
             sharing=max(systems // max(math.prod(shape), 1), 1),
-            contrast=contrast_of(first.diagonal().detach()),
+            contrast=contrast_of(first.diagonal().detach() if isinstance(A, CSR) else glance.probe),
             change=None if change is None else math.log10(change) if change else -math.inf,
         )
         return experience.kind(context, table, lambda: arms_for(A, table, context.same, self.further), self.further)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Inexact
+from jaxtyping import Inexact
 from torch import Tensor
 
 from pdekit.solvers.learning.states import checked, instance, number, optional, whole
@@ -33,18 +33,21 @@ class Glance(NamedTuple):
     @staticmethod
     def at(A: LinearOperator) -> "Glance":
         """Of one matrix."""
-        first = A.values[0].detach().reshape(-1)
+        first = A.values[0].detach().reshape(-1).resolve_conj()
         stored = first.numel()
         structure = f"{type(A).__name__}, {A.shape[0]}, {stored}, {first.dtype}, {first.device.type}"
-        return Glance(structure, first[:: max(1, stored // _PROBED)].cpu().clone(), first.sum().cpu())
+        # NumPy's sum takes one thread: waking a second one would take longer than the sum.
+        total = torch.as_tensor(first.numpy().sum()) if first.device.type == "cpu" else first.sum().cpu()
+        return Glance(structure, _spread(first).cpu().clone(), total)
 
     def change(self, before: "Glance | None") -> float | None:
         """Relative change of the entries since another matrix; None where the two have other entries stored."""
         if before is None or before.structure != self.structure or before.probe.shape != self.probe.shape:
             return None
+        if torch.equal(self.probe, before.probe):
+            return 0.0 if bool(self.total == before.total) else 1e-16
         size = float(torch.linalg.vector_norm(before.probe))
-        change = float(torch.linalg.vector_norm(self.probe - before.probe)) / max(size, 1e-300)
-        return change if change or bool(self.total == before.total) else 1e-16
+        return float(torch.linalg.vector_norm(self.probe - before.probe)) / max(size, 1e-300)
 
 
 _CLOSE = -1.5
@@ -61,7 +64,8 @@ class Context:
         unknowns: order of the matrix.
         row: stored entries of a mean row.
         sharing: right-hand sides that one matrix has in a call.
-        contrast: decimal logarithm of the largest over the smallest entry of the diagonal.
+        contrast: decimal logarithm of the largest over the smallest of some entries, evenly spread: of the diagonal, or
+            of a stencil's conductances.
         change: decimal logarithm of the relative change of the entries since the matrix before; minus infinity where
             the matrix is the same, None where none came before.
     """
@@ -124,8 +128,15 @@ def _near(a: float, b: float, by: float) -> bool:
     return a == b or abs(a - b) <= by
 
 
-def contrast_of(diagonal: Float[Tensor, " n"]) -> float:
-    """Decimal logarithm of the largest over the smallest size; 0 where there is none."""
-    sizes = diagonal.abs()
-    sizes = sizes[sizes > 0]
-    return float((sizes.amax() / sizes.amin()).log10()) if sizes.numel() else 0.0
+def _spread(values: Inexact[Tensor, " n"]) -> Inexact[Tensor, " probed"]:
+    """Some of the values, evenly spread."""
+    return values[:: max(1, values.numel() // _PROBED)]
+
+
+def contrast_of(diagonal: Inexact[Tensor, " n"]) -> float:
+    """Decimal logarithm of the largest over the smallest size, of some entries; 0 where there is none."""
+    sizes = _spread(diagonal).abs()
+    least, largest = (float(size) for size in torch.aminmax(sizes)) if sizes.numel() else (0.0, 0.0)
+    if not least and largest:
+        least = float(sizes[sizes > 0].amin())
+    return math.log10(largest) - math.log10(least) if largest else 0.0
