@@ -300,7 +300,8 @@ CLAIMS: tuple[Claim, ...] = ()
 NOTES = (
     f"Orders: convection-diffusion, {SIDE} by {SIDE} cells, h^2 (-div(a grad u) + Peclet v . grad u), upwinded, log a "
     "and the stream function of v random and independent from sample to sample; ILU(0), true relative residual 1e-8. "
-    f"{SEQUENCES} sequences of {COUNT} systems, a Peclet number a core, orders taking turns every {TURN} systems, sorting not counted. Sorted: "
+    f"{SEQUENCES} sequences of {COUNT} systems, a Peclet number a core, orders taking turns every {TURN} systems, "
+    "sorting not counted. Sorted: "
     "the nearest one not yet solved next, both inputs counting alike in the distance; worst: the farthest. Means over "
     "the systems that converged; milliseconds on one core, each turn divided evenly among its systems.",
     f"One by one against batches: {BATCH} systems, both cores (one by one: a process a core), set-up included; wall "
