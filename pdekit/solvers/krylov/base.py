@@ -188,5 +188,13 @@ def unit_of(A: LinearOperator) -> float:
     """
     if any(is_fake(values) for values in A.values):
         return 1.0
-    largest = max((float(values.detach().abs().amax()) for values in A.values if values.numel()), default=1.0)
+    largest = max((_largest(values.detach()) for values in A.values if values.numel()), default=1.0)
     return 1.0 if not 0 < largest < inf or 1e-100 <= largest <= 1e100 else 2.0 ** round(log2(largest))
+
+
+def _largest(values: Inexact[Tensor, "..."]) -> float:
+    """The largest size; of real numbers without room for as many more."""
+    if values.is_complex():
+        return float(values.abs().amax())
+    least, most = torch.aminmax(values)
+    return max(-float(least), float(most))
