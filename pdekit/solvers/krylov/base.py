@@ -16,6 +16,7 @@ from pdekit.core.errors import InputError
 from pdekit.solvers.method import Outcome, Prepared
 from pdekit.solvers.operators.base import LinearOperator, owners
 from pdekit.solvers.operators.single import separable, single
+from pdekit.solvers.operators.symmetry import largest
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.solution import Reason
 
@@ -188,13 +189,5 @@ def unit_of(A: LinearOperator) -> float:
     """
     if any(is_fake(values) for values in A.values):
         return 1.0
-    largest = max((_largest(values.detach()) for values in A.values if values.numel()), default=1.0)
-    return 1.0 if not 0 < largest < inf or 1e-100 <= largest <= 1e100 else 2.0 ** round(log2(largest))
-
-
-def _largest(values: Inexact[Tensor, "..."]) -> float:
-    """The largest size; of real numbers without room for as many more."""
-    if values.is_complex():
-        return float(values.abs().amax())
-    least, most = torch.aminmax(values)
-    return max(-float(least), float(most))
+    size = max((largest(values.detach()) for values in A.values if values.numel()), default=1.0)
+    return 1.0 if not 0 < size < inf or 1e-100 <= size <= 1e100 else 2.0 ** round(log2(size))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from pdekit.solvers.operators.base import Tag
@@ -35,7 +35,7 @@ def constants_in(A: "CSR") -> Float[Tensor, "n k"] | None:
         return None
     entries = A.entries.detach()
     sums = A.with_values([entries]).matvec(torch.ones(n, dtype=A.dtype, device=A.device)).abs()
-    if bool((sums > _ROUNDING * A.pattern.widest_row * entries.abs().amax(-1, keepdim=True)).any()):
+    if bool((sums.amax(-1) > _ROUNDING * A.pattern.widest_row * _largest_of_each(entries)).any()):
         return None  # most matrices: one product tells
     sizes = A.with_values([entries.abs()])
     total = sizes.matvec(torch.ones(n, dtype=sizes.dtype, device=A.device))
@@ -50,6 +50,14 @@ def constants_in(A: "CSR") -> Float[Tensor, "n k"] | None:
     basis = np.zeros((n, parts))
     basis[np.arange(n), label] = np.bincount(label)[label] ** -0.5
     return torch.from_numpy(basis).to(A.device)
+
+
+def _largest_of_each(entries: Inexact[Tensor, "*batch nnz"]) -> Float[Tensor, "*batch"]:
+    """The largest size in each matrix; of real ones without room for as many more."""
+    if entries.is_complex():
+        return entries.abs().amax(-1)
+    least, most = torch.aminmax(entries, dim=-1)
+    return torch.maximum(-least, most)
 
 
 def _of_vectors(A: "CSR", total: Float[Tensor, "*batch n"]) -> bool:

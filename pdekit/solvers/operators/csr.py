@@ -17,6 +17,7 @@ from pdekit.solvers.operators.arithmetic import as_factors, check_stored, column
 from pdekit.solvers.operators.base import LinearOperator, Tag, owners
 from pdekit.solvers.operators.constants import constants_in
 from pdekit.solvers.operators.pattern import Pattern
+from pdekit.solvers.operators.symmetry import symmetries
 
 __all__ = ["CSR", "Points"]
 
@@ -178,14 +179,7 @@ class CSR(LinearOperator):
             # An entry whose mirror image is not stored may still be 0.
             one = self.to_scipy() if not self.batch_shape else None
             return both if one is not None and _mirrored(one) else frozenset()
-        entries = self.entries.detach()
-        mirror = entries[..., order]
-        limit = 8 * torch.finfo(entries.dtype).eps * entries.abs().amax()
-        symmetric = bool((mirror - entries).abs().amax() <= limit)
-        if not entries.is_complex():
-            return both if symmetric else frozenset()
-        hermitian = bool((mirror.conj() - entries).abs().amax() <= limit)
-        return frozenset(tag for tag, holds in ((Tag.SYMMETRIC, symmetric), (Tag.HERMITIAN, hermitian)) if holds)
+        return symmetries(self.entries.detach(), order)
 
     @property
     def nullspace(self) -> Shaped[Tensor, "n k"] | None:
