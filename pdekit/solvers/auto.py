@@ -111,6 +111,8 @@ class Auto(Method):
         arms = tuple(self.arms) if isinstance(self.arms, Iterable) else None
         if arms is None or not all(isinstance(arm, Method) for arm in arms):
             raise InputError(f"Auto has arms={self.arms!r}; expected methods, such as [CG(SSOR(1.5)), MINRES()].")
+        if not isinstance(self.learn, bool):
+            raise InputError(f"Auto has learn={self.learn!r}; expected True or False.")
         if self.experience is not None and not isinstance(self.experience, Experience):
             raise InputError(f"Auto has experience={self.experience!r}; expected an Experience(), or None.")
         if not self.learn and (arms or self.experience is not None):

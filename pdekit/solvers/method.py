@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
+from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
 
-__all__ = ["Method", "Outcome", "Prepared"]
+__all__ = ["Method", "Outcome", "Prepared", "check_method"]
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,14 @@ class Method(ABC):
         Raises:
             InputError: the method does not fit this matrix; the message names one that does.
         """
+
+
+def check_method(method: Any) -> None:
+    """Refuse what is no method, nor one that is bound to a matrix.
+
+    Raises:
+        InputError: says what was given.
+    """
+    if not isinstance(method, Method | Prepared):
+        given = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
+        raise InputError(f"method is {given}; expected an object such as Auto(), Direct() or CG(Jacobi()).")

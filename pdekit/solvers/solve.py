@@ -12,7 +12,7 @@ from pdekit.core.checks import check_finite, check_tolerances, first_index
 from pdekit.core.errors import InputError
 from pdekit.solvers.auto import Auto
 from pdekit.solvers.implicit import solve_differentiably
-from pdekit.solvers.method import Method, Prepared
+from pdekit.solvers.method import Method, Prepared, check_method
 from pdekit.solvers.nullspace import check_balance
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, as_vector
@@ -77,9 +77,7 @@ def solve(
         array([1.5, 2. , 1.5])
     """
     check_tolerances(rtol, atol)
-    if not isinstance(method, Method | Prepared):
-        given = f"the class {method.__name__}" if isinstance(method, type) else repr(method)
-        raise InputError(f"method is {given}; expected an object such as Auto(), Direct() or CG(Jacobi()).")
+    check_method(method)
     began = time.perf_counter()
     operator = as_operator(A)
     _check_entries(operator)

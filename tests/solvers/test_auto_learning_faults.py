@@ -21,6 +21,7 @@ from pdekit.solvers.learning import choosing
 from pdekit.solvers.learning.context import Context
 from pdekit.solvers.learning.experience import Experience
 from pdekit.solvers.learning.kind import Kind, Pull
+from pdekit.solvers.learning.report import verdict
 from pdekit.solvers.method import Prepared
 
 SIZE = 6
@@ -280,6 +281,25 @@ def test_an_auto_cannot_choose_among_itself():
     with pytest.raises(InputError, match="the experience of this Auto itself"):
         Auto(learn=True, arms=[inner], experience=experience)
     ticket(Auto(learn=True, arms=[Auto(learn=True)]))
+
+
+def test_learn_is_yes_or_no():
+    with pytest.raises(InputError, match="learn='no'; expected True or False"):
+        Auto(learn="no")
+
+
+def test_the_report_says_how_arms_stand():
+    kind = Kind(0, Context("", "", 9, 1.0, 1, 0.0, None), (CG(), Direct(), CG(IC0())), TsallisINF(3))
+    for arm, seconds in enumerate((1.0, 1.3)):
+        for how in ("first", "measured", "measured", "measured"):
+            kind.tell(Pull(0, arm, seconds, how, 1, 0))
+    kind.tell(Pull(0, 2, 9.0, "first", 1, 0))
+    kind.tell(Pull(0, 2, 9.0, "predicted", 0, 0))
+    assert [verdict(kind, arm) for arm in range(3)] == [
+        "chosen: 1.30 times faster than the next",
+        "in the running: 1.30 times slower so far",
+        "not tried again: predicted to take over 3 times longer",
+    ]
 
 
 # Malformed states

@@ -64,6 +64,16 @@ def test_the_basis_in_an_energy_norm(kind):
     assert squares == pytest.approx(float((found.values[5:] ** 2).sum()))
 
 
+def test_the_energy_norm_takes_any_matrix_but_no_batch():
+    rows, _ = snapshots(6, 60, 0.5)
+    M = torch.from_numpy(energy(60))
+    exact = pod(rows, inner=DenseMatrix(M)).values
+    for same in (M, scipy.sparse.csr_array(M.numpy())):
+        assert torch.allclose(pod(rows, inner=same).values, exact, rtol=1e-12)
+    with pytest.raises(InputError, match=r"inner is a .*; expected one Hermitian"):
+        pod(rows, inner=DenseMatrix(M[None]))
+
+
 @pytest.mark.parametrize("inner", [None, DenseMatrix(torch.from_numpy(energy(60)))])
 def test_small_directions_are_found_below_the_root_of_rounding(inner):
     # Oracle: singular values by construction (in the energy norm: those of the rows times the Cholesky factor).

@@ -423,6 +423,14 @@ def test_what_models_refuse():
         (lambda: model.reduced(torch.ones(3).double()), r"values has shape \(3,\); expected \(\*batch, 4\)"),
         (lambda: model.reduced(torch.ones(4).double(), smallest=0.0), "smallest is 0.0"),
         (lambda: model.solve(thermal_block(parameters(1, 0), 8)[0], torch.ones(49)), "patterns do not fit together"),
+        (lambda: model.solve(A, b, method=Direct), "method is the class Direct; expected an object"),
+        (lambda: model.reduced(torch.ones(4).double() * np.nan), r"A\[0\] is nan"),
+        (lambda: model.reduced(torch.ones(4).double(), torch.ones(1) * np.nan), r"b\[0\] is nan"),
+        (
+            lambda: model.reduced(torch.ones(4).double(), b),
+            r"b has shape \(25,\); beside entries of A expected the 1 of b",
+        ),
+        (lambda: ReducedModel(matrices, b, basis, affine="yes"), "affine='yes'; expected True or False"),
     ):
         with pytest.raises(InputError, match=said):
             given()

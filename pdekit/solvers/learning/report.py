@@ -57,13 +57,14 @@ def verdict(kind: Kind, number: int) -> str:
     if record.refused:
         return f"does not take these matrices: {record.refused}"
     if record.predicted is not None and record.level is None:
-        return f"not tried: predicted to take over {HOPELESS:g} times longer"
+        again = " again" if record.pulls else ""
+        return f"not tried{again}: predicted to take over {HOPELESS:g} times longer"
     if record.level is None or level is None:
         return "not yet tried" if number in kind.left else "not worth a try"
     ratio = record.level / level
     if number in kind.left and record.told <= PULLS:
         return "on trial"
     stopped = "at least " if record.cut else ""
-    if ratio > 1:
-        return f"eliminated: {stopped}{ratio:.2f} times slower" if number not in kind.left else f"close: {ratio:.2f}"
-    return "close"
+    if number not in kind.left:
+        return f"eliminated: {stopped}{max(ratio, 1.0):.2f} times slower"
+    return "close" if ratio <= _CLOSE else f"in the running: {stopped}{ratio:.2f} times slower so far"

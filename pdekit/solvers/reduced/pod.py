@@ -9,7 +9,7 @@ from torch import Tensor
 from pdekit.core.checks import as_numbers, check_finite, check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator
-from pdekit.solvers.operators.convert import VectorLike, precise
+from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, precise
 
 __all__ = ["POD", "magnitude", "pod"]
 
@@ -31,7 +31,7 @@ class POD(NamedTuple):
 
 @torch.no_grad()
 def pod(
-    snapshots: VectorLike, size: int | None = None, tolerance: float = 1e-12, inner: LinearOperator | None = None
+    snapshots: VectorLike, size: int | None = None, tolerance: float = 1e-12, inner: MatrixLike | None = None
 ) -> POD:
     """The basis of each size that approximates a set of vectors best, in the mean of squares.
 
@@ -102,11 +102,12 @@ def magnitude(v: Inexact[Tensor, "..."], axes: tuple[int, ...]) -> Float[Tensor,
     return torch.where(largest > 0, largest / (2 * torch.frexp(largest).mantissa), 1.0)
 
 
-def _orthonormalised(vectors: Tensor, inner: LinearOperator) -> tuple[Tensor, Tensor]:
+def _orthonormalised(vectors: Tensor, given: MatrixLike) -> tuple[Tensor, Tensor]:
     """Rows that are orthonormal in an inner product (0 for dependent vectors), and the triangle of coordinates."""
-    if not inner.hermitian or inner.shape[0] != vectors.shape[-1]:
+    inner = as_operator(given)
+    if inner.batch_shape or not inner.hermitian or inner.shape[0] != vectors.shape[-1]:
         raise InputError(
-            f"inner is a {inner.name}; expected a Hermitian positive definite matrix of order {vectors.shape[-1]}."
+            f"inner is a {inner.name}; expected one Hermitian positive definite matrix of order {vectors.shape[-1]}."
         )
     count = vectors.shape[-2]
     rows, images = torch.zeros_like(vectors), torch.zeros_like(vectors)

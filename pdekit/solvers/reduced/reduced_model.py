@@ -12,7 +12,7 @@ from torch import Tensor
 from pdekit.core.checks import as_numbers, as_real, check_finite, check_positive
 from pdekit.core.errors import InputError
 from pdekit.solvers.auto import Auto
-from pdekit.solvers.method import Method
+from pdekit.solvers.method import Method, check_method
 from pdekit.solvers.operators.convert import MatrixLike, VectorLike, as_operator, as_vector, precise
 from pdekit.solvers.reduced.certified import Certified
 from pdekit.solvers.reduced.interpolation import EmpiricalInterpolation
@@ -130,6 +130,8 @@ class ReducedModel:
     ):
         if not isinstance(matrices, MatrixInterpolation):
             raise InputError(f"matrices is a {type(matrices).__name__}; expected a MatrixInterpolation of them.")
+        if not isinstance(affine, bool):
+            raise InputError(f"affine={affine!r}; expected True or False.")
         n = matrices.pattern.n
         spanning = basis.basis if isinstance(basis, POD) else basis
         sources, vectors = precise(as_numbers("rhs", rhs)), precise(as_numbers("basis", spanning))
@@ -240,7 +242,14 @@ class ReducedModel:
             residual = torch.linalg.vector_norm(right - matrix.matvec(y @ self.basis.to(y.dtype)), dim=-1)
             why = "recomputed from the full matrix"
         else:
+            check_finite("A", values)
             at_points = self.shared if b is None else precise(as_numbers("b", b))
+            if at_points.shape[-1:] != (len(self.sources),):
+                raise InputError(
+                    f"b has shape {tuple(at_points.shape)}; beside entries of A expected the {len(self.sources)} of b "
+                    "at model.sources.points, b[..., model.sources.points], or None for the one that all share."
+                )
+            check_finite("b", at_points)
             _check_together("b", at_points.shape[:-1], "A", values.shape[:-1])
             y, residual, norm = self._minimised(values, at_points)
             why = "the family is stated to be affine"
@@ -283,6 +292,7 @@ class ReducedModel:
             InputError: as of :func:`pdekit.solve`, or matrices of another pattern.
             NotConverged: as of :func:`pdekit.solve`.
         """
+        check_method(method)
         operator = as_operator(A)
         return solve(operator, b, Certified(self, operator, method), rtol=rtol, atol=atol, throw=throw)
 
