@@ -1,0 +1,1 @@
+"""Networks inside solvers: learned preconditioners and directions."""
