@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["KINDS", "Entry", "by_name", "entries"]
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("domain", "fem", "fields", "families", "solvers", "nn", "stream", "train")
+PACKAGES = ("domain", "fem", "fields", "families", "solvers", "nn", "learned", "stream", "train")
 KINDS = {
     "families": ("families", "Family", "Source"),
     "fields": ("fields", "RandomField"),
