@@ -1,11 +1,9 @@
 """What learned preconditioners share: a network, what it was trained on, and how both meet a matrix."""
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
