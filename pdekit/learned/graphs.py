@@ -8,19 +8,21 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import Tag
-from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.csr import CSR, Points
 from pdekit.solvers.operators.pattern import Pattern
 from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.preconditioners.coarse_space import CoarseSpace, coarse_space
 from pdekit.solvers.preconditioners.factored import Factored, batch_index, check_diagonal
 
 if TYPE_CHECKING:
-    from torch_geometric.data import Data
+    import torch_geometric.data
 
 __all__ = ["MatrixGraph"]
 
@@ -45,6 +47,7 @@ class MatrixGraph:
         count: the number of matrices.
         points: ``(nodes, dim)``, where the unknowns are; None where the matrices do not tell.
         component: ``(nodes,)`` int64, of a vector field, which an unknown is; None where the matrices do not tell.
+        near_nullspace: ``(nodes, modes)``, what the matrices nearly annihilate; None where they do not tell.
 
     Example:
         >>> import scipy.sparse
@@ -65,6 +68,7 @@ class MatrixGraph:
     count: int
     points: Float[Tensor, "nodes dim"] | None = None
     component: Int[Tensor, " nodes"] | None = None
+    near_nullspace: Float[Tensor, "nodes modes"] | None = None
 
     @staticmethod
     def of(A: CSR | Sequence[CSR], start: Preconditioner | None = None) -> "MatrixGraph":
@@ -94,22 +98,19 @@ class MatrixGraph:
         if len(graphs) == 1:
             return graphs[0]
         _check_alike(graphs)
-        nodes = [0, *accumulate(graph.nodes for graph in graphs)]
-        edges = [0, *accumulate(graph.edges for graph in graphs)]
-        matrices = [0, *accumulate(graph.count for graph in graphs)]
+        nodes, edges, matrices = (
+            [0, *accumulate(getattr(graph, kind) for graph in graphs)] for kind in ("nodes", "edges", "count")
+        )
 
-        def joined(name: str, counted_from: list[int] | None = None) -> Tensor | None:
+        def joined(name: str, counted_from: Sequence[int] = ()) -> Tensor:
             parts = [getattr(graph, name) for graph in graphs]
-            if parts[0] is None:
-                return None
-            if counted_from is not None:
-                parts = [part + first for part, first in zip(parts, counted_from, strict=False)]
-            return torch.cat(parts)
+            return torch.cat([part + first for part, first in zip(parts, counted_from or [0] * len(parts))])  # noqa: B905
 
+        told = {name: joined(name) for name in _OPTIONAL if getattr(graphs[0], name) is not None}
         return MatrixGraph(
-            joined("rows", nodes), joined("cols", nodes), joined("entries"), joined("start"),
-            joined("diagonal", edges), joined("owner", matrices), matrices[-1], joined("points"), joined("component"),
-        )  # fmt: skip  # pyright: ignore[reportArgumentType]
+            joined("rows", nodes), joined("cols", nodes), joined("entries"), told.pop("start", None),
+            joined("diagonal", edges), joined("owner", matrices), matrices[-1], **told,
+        )  # fmt: skip
 
     @property
     def nodes(self) -> int:
@@ -149,7 +150,29 @@ class MatrixGraph:
         }
         return replace(self, **moved)
 
-    def data(self) -> "Data":
+    def matrices(self) -> list[CSR]:
+        """The matrices again, without entries that are 0, on the CPU."""
+        rows, cols, entries = (part.cpu().numpy() for part in (self.rows, self.cols, self.entries))
+        made = []
+        for i in range(self.count):
+            unknowns, edges = (slice(starts[i], starts[i + 1]) for starts in (self.node_starts, self.edge_starts))
+            n, places = unknowns.stop - unknowns.start, (rows[edges] - unknowns.start, cols[edges] - unknowns.start)
+            lower = scipy.sparse.coo_array((entries[edges], places), shape=(n, n))
+            beside = np.where(places[0] > places[1], entries[edges], 0.0)
+            upper = scipy.sparse.coo_array((beside, places[::-1]), shape=(n, n))
+            near = None if self.near_nullspace is None else self.near_nullspace[unknowns].cpu()
+            one = CSR.from_scipy(lower.tocsr() + upper.tocsr(), tags=frozenset({Tag.SYMMETRIC}), near_nullspace=near)
+            if self.points is not None and self.component is not None:
+                one.geometry = Points(self.points[unknowns].cpu(), self.component[unknowns].cpu())
+            made.append(one)
+        return made
+
+    @cached_property
+    def coarse(self) -> CoarseSpace:
+        """The coarse spaces of the matrices as one, for vectors through all of them: of `coarse_space(A)` of each."""
+        return CoarseSpace.join([coarse_space(A) for A in self.matrices()])
+
+    def data(self) -> "torch_geometric.data.Data":
         """The graph as torch_geometric takes it.
 
         Returns:
@@ -181,6 +204,7 @@ def _apart(A: CSR, start: Preconditioner | None) -> list[MatrixGraph]:
         one = MatrixGraph(
             rows, cols, entries, None, diagonal, torch.zeros_like(diagonal), 1,
             None if geometry is None else geometry.points, None if geometry is None else geometry.component,
+            A.near_nullspace,
         )  # fmt: skip
         graphs.append(one if factor is None else _with_start(one, factor))
     return graphs
@@ -255,11 +279,17 @@ def _check_alike(graphs: Sequence[MatrixGraph]) -> None:
     for name, what in (("points", "geometry"), ("start", "a start")):
         missing = [i for i, graph in enumerate(graphs) if getattr(graph, name) is None]
         if 0 < len(missing) < len(graphs):
-            raise InputError(f"Matrix {missing[0]} has not {what} and others have; expected {what} in all or in none.")
+            raise InputError(
+                f"Graph {missing[0]} comes without {what} and others with; expected all or none of them to."
+            )
     dims = [None if graph.points is None else graph.points.shape[-1] for graph in graphs]
     if len(set(dims)) > 1:
         other = next(i for i, dim in enumerate(dims) if dim != dims[0])
         raise InputError(
-            f"Matrix 0 has points in {dims[0]} dimensions and matrix {other} in {dims[other]}; expected one dimension "
+            f"Graph 0 has points in {dims[0]} dimensions and graph {other} in {dims[other]}; expected one dimension "
             "in a graph."
         )
+
+
+_OPTIONAL = {"start": "a start", "points": "geometry", "component": "components", "near_nullspace": "a near null space"}
+"""Attributes that graphs may lack, and how messages name them."""
