@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.factored import Factored, entries_and_fill, real_symmetric
 
-__all__ = ["LearnedFactor", "LearnedPreconditioner", "TrainedOn", "as_factors"]
+__all__ = ["LearnedFactor", "LearnedPreconditioner", "TrainedOn"]
 
 
 @dataclass(frozen=True)
@@ -163,36 +162,6 @@ class LearnedFactor(LearnedPreconditioner):
         self.check(A)
         with torch.no_grad():
             graph = self.graph(A)
-            values = self.values(graph.to(self.device)).cpu()
-        factors = as_factors(graph, values)
+            factors = algebra.factors(graph, self.values(graph.to(self.device)))
         size = entries_and_fill([len(factor[1]) for factor in factors], (A.pattern.nnz + A.shape[0]) // 2)
         return Factored(A, factors, f"{type(self).__name__}, {size}")
-
-
-def as_factors(graph: MatrixGraph, values: Float[Tensor, " edges"]) -> list[tuple[np.ndarray, ...]]:
-    """The factors of each matrix as compiled triangular solves take them: rows of U of ``U^T D U``, 1 / D first.
-
-    Args:
-        graph: on the CPU.
-        values: the entries of L on its edges.
-
-    Example:
-        >>> A = CSR.from_scipy(scipy.sparse.csr_array([[4.0, -1.0], [-1.0, 4.0]]))
-        >>> indptr, indices, values = as_factors(MatrixGraph.of(A), torch.tensor([2.0, -1.0, 4.0]).double())[0]
-        >>> values
-        array([ 0.25  , -0.5   ,  0.0625])
-    """
-    rows, cols, entries = graph.rows.numpy(), graph.cols.numpy(), values.detach().numpy()
-    diagonal = entries[graph.diagonal.numpy()]
-    # Edges come row by row of L, so a stable sort by column gives the rows of U = L^T with the diagonal first.
-    order = np.argsort(cols, kind="stable")
-    scaled = entries[order] / diagonal[cols[order]]
-    starts = np.searchsorted(cols[order], np.arange(len(diagonal) + 1))
-    scaled[starts[:-1]] = diagonal**-2.0
-    ends = np.cumsum(np.bincount(graph.owner.numpy(), minlength=graph.count))
-    factors = []
-    for first, last in zip(np.concatenate([[0], ends[:-1]]), ends, strict=True):
-        span = slice(starts[first], starts[last])
-        indptr = (starts[first : last + 1] - starts[first]).astype(np.int32)
-        factors.append((indptr, (rows[order][span] - first).astype(np.int32), scaled[span]))
-    return factors

@@ -1,0 +1,265 @@
+"""Incomplete Cholesky factors that a network corrects."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pdekit.core.checks import check_limit
+from pdekit.core.errors import InputError
+from pdekit.learned import algebra
+from pdekit.learned.base import LearnedFactor
+from pdekit.learned.features import largest, start_values
+from pdekit.learned.graphs import MatrixGraph
+from pdekit.learned.lean import LeanNet
+from pdekit.solvers.krylov.cg import conjugate_gradients
+from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.preconditioners.base import Preconditioner
+from pdekit.solvers.preconditioners.coarse_space import coarse_space
+from pdekit.solvers.preconditioners.factored import Factored, real_symmetric, upper_triangle
+from pdekit.solvers.preconditioners.ic0 import IC0
+from pdekit.solvers.preconditioners.ict import ICT
+from pdekit.solvers.preconditioners.two_level import Form, TwoLevel, TwoLevelOperator, check_form, combined
+
+__all__ = ["CorrectedFactor", "corrected"]
+
+_STEPS = 5
+"""Steps of conjugate gradients on each probe."""
+_ALPHAS = (1.0, 0.5, 0.25)
+"""What of the correction is tried, before none."""
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectedFactor(LearnedFactor):
+    """An incomplete Cholesky factor corrected by a network: ``L = L0 + alpha s f``, for :class:`CSR` on the CPU.
+
+    L0 is a classical factor, s its largest entry, and f what the network gives for each of its entries. Before any
+    training f is 0, so that training starts from the classical factor. A diagonal entry never falls below a tenth of
+    that of L0, so that L L^T is positive definite for any weights.
+
+    The classical part is never given up for something worse: for each matrix, a few steps of conjugate gradients on
+    random right-hand sides tell whether the correction helps (alpha = 1), a half or a quarter of it does, or nothing
+    (alpha = 0, the classical part alone). The operator's name says what was found.
+
+    Args:
+        network: gives f; None for a :class:`LeanNet`.
+        start: of the classical factor: :class:`IC0` (also with relaxation) or :class:`ICT`, in the natural order.
+        coarse: "additive" or "balanced" adds the coarse space of :class:`TwoLevel`; train with a loss that knows it,
+            such as :class:`TwoLevelEnergy`: a factor trained alone spoils what the coarse space does.
+        probes: random right-hand sides on which alpha is chosen.
+        trained_on: what the network has seen.
+
+    Raises:
+        InputError: a start that gives no factor in the order of the unknowns, or a network that is none.
+
+    Example:
+        >>> import scipy.sparse
+        >>> A = scipy.sparse.diags_array([-1.0, -1.0, 4.0, -1.0, -1.0], offsets=[-3, -1, 0, 1, 3], shape=(9, 9))
+        >>> print(CorrectedFactor().setup(CSR.from_scipy(A)))
+        corrected IC(0), 23 entries, fill 1.0, alpha 0
+
+    Source:
+        Trifonov et al., arXiv 2405.15557 (L0 + alpha f and the loss); the search for alpha, the bound on the diagonal
+        and the coarse space are ours.
+    """
+
+    network: nn.Module = field(default=None, repr=False)  # pyright: ignore[reportAssignmentType] - never None inside
+    start: Preconditioner = field(default_factory=IC0)
+    coarse: Form | None = None
+    probes: int = 2
+
+    def __post_init__(self):
+        if self.network is None:
+            object.__setattr__(self, "network", LeanNet())
+        if not isinstance(self.network, nn.Module):
+            raise InputError(f"CorrectedFactor has network={self.network!r}; expected one such as LeanNet().")
+        if not isinstance(self.start, IC0 | ICT):
+            raise InputError(
+                f"CorrectedFactor has start={self.start!r}; expected IC0(), IC0(relaxation=0.97) or ICT()."
+            )
+        if getattr(self.start, "ordering", "natural") != "natural":
+            raise InputError(
+                f"CorrectedFactor has start={self.start}, which takes the unknowns in an order of its own, so that its "
+                'factor is not lower triangular; expected ordering="natural".'
+            )
+        if self.coarse is not None:
+            check_form("CorrectedFactor", self.coarse)
+        check_limit("CorrectedFactor", "probes", self.probes)
+
+    @property
+    def classical(self) -> Preconditioner:
+        """The start, with the coarse space where there is one."""
+        return self.start if self.coarse is None else TwoLevel(self.start, form=self.coarse)
+
+    def graph(self, A: CSR | Sequence[CSR]) -> MatrixGraph:
+        """The matrices and their classical factors."""
+        return MatrixGraph.of(A, self.start)
+
+    def values(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
+        """The entries of L with alpha = 1, float64, differentiable with respect to the weights."""
+        return corrected(graph, self._correction(graph))
+
+    def inverse(
+        self, graph: MatrixGraph, values: Float[Tensor, " edges"], r: Float[Tensor, "*k nodes"]
+    ) -> Float[Tensor, "*k nodes"]:
+        """(L L^T)^-1 r, with the coarse space where there is one; differentiable in the values and in r."""
+        if self.coarse is None:
+            return algebra.solve(graph, values, r)
+
+        def fine(v: Tensor) -> Tensor:
+            return algebra.solve(graph, values, v)
+
+        def product(v: Tensor) -> Tensor:
+            return algebra.symmetric(graph, graph.entries, v)
+
+        return combined(self.coarse, fine, graph.coarse, product, r)
+
+    def setup(self, A: LinearOperator) -> LinearOperator:
+        """Factor each matrix, let the network correct the factors, and find how far each correction helps.
+
+        Raises:
+            InputError: no real symmetric CSR on the CPU, a pivot of the classical factor that is not positive, or a
+                matrix of another kind than the network was trained on.
+        """
+        A = real_symmetric("CorrectedFactor", A)
+        self.check(A)
+        start = self.start.setup(A)
+        with torch.no_grad():
+            columns = self._columns(A, start)
+            space = None if self.coarse is None else coarse_space(A)
+
+            def operator(alphas: Sequence[float], name: str = "") -> LinearOperator:
+                factors = [one.factor(alpha) for one, alpha in zip(columns, alphas, strict=True)]
+                fine = Factored(A, factors, name)
+                return fine if space is None else TwoLevelOperator(A, fine, space, self.coarse)
+
+            alphas = _searched(A, operator, self.probes)
+            return operator(alphas, f"corrected {start.name}, {_counted(alphas)}")
+
+    def _correction(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
+        """s f of each entry."""
+        owner = graph.owner.index_select(0, graph.rows)
+        return largest(graph).index_select(0, owner) * self.network(graph).to(torch.float64)
+
+    def _columns(self, A: CSR, start: Factored) -> "list[_Columns]":
+        """The classical factors and their corrections, by one kernel where the network has it."""
+        from pdekit.kernels.learned.lean import lower_columns  # compiled code is loaded on first use
+        from pdekit.kernels.threads import for_each_sample
+
+        compiled = getattr(self.network, "compiled", None)
+        if compiled is None or isinstance(self.start, ICT):
+            graph = MatrixGraph.of(A, _Made(start))
+            return _columns_of(graph, self._correction(graph.to(self.device)).cpu())
+        infer, columns = compiled(), [_NONE] * math.prod(A.batch_shape)
+        indptr, indices, entries_of = upper_triangle(A)
+
+        def one(i: int, space: dict) -> None:
+            lower = np.empty(len(indices))
+            lower_columns(indptr, start.factors(i)[2], lower)
+            columns[i] = _Columns(indptr, indices, lower, infer(indptr, indices, lower, entries_of(i), space))
+
+        for_each_sample(one, len(columns), None if len(columns) * len(indices) > _SMALL else 1)
+        return columns
+
+
+def corrected(graph: MatrixGraph, correction: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
+    """Factors plus corrections, with a positive diagonal.
+
+    A diagonal entry l that is to grow grows; one that is to shrink by c becomes ``l (0.1 + 0.9 exp(-c / (0.9 l)))``,
+    which is l - c for small c and never below a tenth of l.
+
+    Args:
+        graph: with a start, L0.
+        correction: of each entry.
+
+    Returns:
+        float64, differentiable in the correction.
+    """
+    start = start_values(graph)
+    root, step = (part.index_select(0, graph.diagonal) for part in (start, correction))
+    shrunk = root * (0.1 + 0.9 * torch.exp(step.clamp(max=0) / (0.9 * root)))
+    return (start + correction).index_copy(0, graph.diagonal, torch.where(step < 0, shrunk, root + step))
+
+
+class _Columns(NamedTuple):
+    """One classical factor by columns, the diagonal first in each, and its correction."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    lower: np.ndarray
+    correction: np.ndarray
+
+    def factor(self, alpha: float) -> tuple[np.ndarray, ...]:
+        """With alpha times the correction, as compiled triangular solves take it."""
+        from pdekit.kernels.learned.lean import corrected as corrected_columns
+
+        values = np.empty_like(self.lower)
+        correction = self.correction if alpha else np.zeros_like(values)  # weights may have made it NaN
+        corrected_columns(self.indptr, self.lower, correction, alpha, values)
+        return self.indptr, self.indices, values
+
+
+_NONE = _Columns(*(np.empty(0),) * 4)
+
+
+class _Made(Preconditioner):
+    """A recipe that has been set up."""
+
+    def __init__(self, operator: Factored):
+        self.operator = operator
+
+    def setup(self, A: LinearOperator) -> Factored:
+        return self.operator
+
+
+def _columns_of(graph: MatrixGraph, correction: Float[Tensor, " edges"]) -> list[_Columns]:
+    """Of each matrix of a graph on the CPU."""
+    turned, order = graph.pattern.transposed
+    (indptr, indices), lower = turned.arrays, start_values(graph)[order].numpy()
+    correction = correction[order].numpy()
+    nodes, edges = graph.node_starts, graph.edge_starts
+    return [
+        _Columns(indptr[n : m + 1] - np.int32(e), indices[e:f] - np.int32(n), lower[e:f], correction[e:f])
+        for n, m, e, f in zip(nodes[:-1], nodes[1:], edges[:-1], edges[1:], strict=True)
+    ]
+
+
+def _searched(A: CSR, operator: Callable[[Sequence[float]], LinearOperator], probes: int) -> list[float]:
+    """The largest alpha for each matrix with which conjugate gradients do better than without a correction."""
+    noise = torch.randn(probes, A.shape[0], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    b = noise.reshape(probes, *(1,) * len(A.batch_shape), A.shape[0]).expand(probes, *A.batch_shape, A.shape[0])
+
+    def gains(alphas: Sequence[float]) -> Tensor:
+        """What a few steps take from the square of the error in the norm of A: <b, x>, as x is A-orthogonal to it."""
+        wanted = b.new_zeros(b.shape[:-1])
+        x = conjugate_gradients(A, operator(alphas), b, None, wanted, _STEPS, check_every=None).x
+        gain = torch.linalg.vecdot(b, x).sum(0).flatten()
+        return torch.where(torch.isfinite(gain), gain, -torch.inf)
+
+    count = math.prod(A.batch_shape)
+    chosen, classical = [0.0] * count, gains([0.0] * count)
+    for alpha in _ALPHAS:
+        better = gains([alpha] * count) > classical
+        chosen = [alpha if not found and won else found for found, won in zip(chosen, better.tolist(), strict=True)]
+        if all(chosen):
+            break
+    return chosen
+
+
+def _counted(alphas: Sequence[float]) -> str:
+    """ "alpha 1", or "alpha 1 in 7 matrices, 0 in 1"."""
+    counts = Counter(alphas)
+    if len(counts) == 1:
+        return f"alpha {alphas[0]:g}"
+    return "alpha " + ", ".join(f"{alpha:g} in {counts[alpha]} matrices" for alpha in sorted(counts, reverse=True))
+
+
+_SMALL = 20_000
+"""Entries below which starting threads does not pay."""
