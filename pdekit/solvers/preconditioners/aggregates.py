@@ -88,9 +88,9 @@ def _joined(pattern: Pattern, nodes: np.ndarray | None, aggregate: int) -> np.nd
     indptr, indices = pattern.arrays
     group = np.arange(pattern.n) if nodes is None else nodes.astype(np.int64)
     graph = scipy.sparse.csr_array((np.ones(pattern.nnz), indices, indptr), shape=(pattern.n, pattern.n))
-    count = int(group.max()) + 1
-    graph, finest = _quotient(graph, group, count), count
-    while True:
+    count = finest = int(group.max(initial=-1)) + 1
+    graph = _quotient(graph, group, count)
+    while count > 1:
         owner = standard_aggregation(graph)[0].tocoo()
         of_node = np.full(count, -1, dtype=np.int64)
         of_node[owner.row] = owner.col
@@ -100,8 +100,9 @@ def _joined(pattern: Pattern, nodes: np.ndarray | None, aggregate: int) -> np.nd
         of_node[alone] = fewer + np.arange(len(alone))
         fewer += len(alone)
         if fewer == count or abs(math.log(finest / fewer / aggregate)) > abs(math.log(finest / count / aggregate)):
-            return group
+            break
         graph, group, count = _quotient(graph, of_node, fewer), of_node[group], fewer
+    return group
 
 
 def _quotient(graph: scipy.sparse.csr_array, group: np.ndarray, count: int) -> scipy.sparse.csr_array:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import scipy.sparse
 import torch
 from jaxtyping import Float
@@ -51,15 +52,18 @@ class CoarseSpace:
             >>> CoarseSpace.join([coarse_space(A, aggregate=9), coarse_space(A, aggregate=30)]).basis.shape
             (180, 13)
         """
+        if len(spaces) == 1:
+            return spaces[0]
         starts = np.cumsum([0, *(space.size for space in spaces)]).astype(np.int32)
         places = np.cumsum([0, *(space.factor[0][-1] for space in spaces)]).astype(np.int32)
-        indptr = [space.factor[0][1:] + place for space, place in zip(spaces, places, strict=False)]
-        indices = [space.factor[1] + start for space, start in zip(spaces, starts, strict=False)]
-        values = [space.factor[2] for space in spaces]
-        basis = scipy.sparse.csr_array(scipy.sparse.block_diag([space.basis for space in spaces], format="csr"))
-        return CoarseSpace(
-            basis, (np.concatenate([[np.int32(0)], *indptr]), np.concatenate(indices), np.concatenate(values))
-        )
+        indptr, indices, values = [starts[:1]], [starts[:0]], [np.empty(0)]
+        for space, start, place in zip(spaces, starts, places, strict=False):
+            indptr.append(space.factor[0][1:] + place)
+            indices.append(space.factor[1] + start)
+            values.append(space.factor[2])
+        blocks = [scipy.sparse.csr_array((0, 0)), *(space.basis for space in spaces)]
+        basis = scipy.sparse.csr_array(scipy.sparse.block_diag(blocks, format="csr"))
+        return CoarseSpace(basis, (np.concatenate(indptr), np.concatenate(indices), np.concatenate(values)))
 
     def apply(self, r: Float[Tensor, "*k n"]) -> Float[Tensor, "*k n"]:
         """Z (Z^T A Z)^-1 Z^T r, on the CPU wherever r is; differentiable in r.
@@ -82,7 +86,7 @@ class CoarseSpace:
 
     def _apply(self, r: Tensor) -> Tensor:
         batch, n = torch.broadcast_shapes(r.shape[:-1], self.batch_shape), r.shape[-1]
-        if is_fake(r):
+        if is_fake(r) or 0 in (*batch, n):
             return r.new_empty(*batch, n)
         rows = r.detach().cpu().to(torch.float64).expand(*batch, n)
         if batch[len(batch) - len(self.batch_shape) :] == self.batch_shape:
@@ -144,7 +148,7 @@ def coarse_space(A: LinearOperator, aggregate: int = 64, smoothed: bool = True) 
     A = _suitable(A)
     tentative = aggregates(A, aggregate)
     if A.nullspace is not None:
-        tentative = tentative[:, : -A.nullspace.shape[-1]]
+        tentative = _without(tentative, A.nullspace.detach().cpu().numpy())
     indptr, indices = A.pattern.arrays
     spaces = []
     for i, entries in enumerate(A.entries.detach().cpu().reshape(-1, A.pattern.nnz).numpy()):
@@ -155,7 +159,7 @@ def coarse_space(A: LinearOperator, aggregate: int = 64, smoothed: bool = True) 
             step = 2 * _DAMPING / abs(matrix).sum(axis=1)
             basis = tentative - scipy.sparse.diags_array(step) @ (matrix @ tentative)
         spaces.append(CoarseSpace(scipy.sparse.csr_array(basis), _factor(basis.T @ (matrix @ basis), A, i)))
-    space = spaces[0] if len(spaces) == 1 else CoarseSpace.join(spaces)
+    space = CoarseSpace.join(spaces)
     return CoarseSpace(space.basis, space.factor, A.batch_shape)
 
 
@@ -170,6 +174,12 @@ def _suitable(A: LinearOperator) -> CSR:
         raise InputError(f"TwoLevel takes real symmetric matrices; {A.name} {kind}. Use ILU0() with GMRES or BiCGStab.")
     check_diagonal("TwoLevel", A)
     return A
+
+
+def _without(columns: scipy.sparse.csr_array, nullspace: np.ndarray) -> scipy.sparse.csr_array:
+    """The columns less as many as the null space has, chosen so that no vector of it is left in their span."""
+    _, order = scipy.linalg.qr((columns.T @ nullspace).T, mode="r", pivoting=True)
+    return columns[:, np.sort(order[nullspace.shape[1] :])]
 
 
 def _factor(matrix: Any, A: CSR, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
