@@ -28,7 +28,7 @@ from pdekit.solvers.preconditioners.ic0 import IC0
 from pdekit.solvers.preconditioners.ict import ICT
 from pdekit.solvers.preconditioners.two_level import Form, TwoLevel, TwoLevelOperator, check_form, combined
 
-__all__ = ["CorrectedFactor", "corrected"]
+__all__ = ["CorrectedFactor", "corrected", "counted", "searched"]
 
 _STEPS = 5
 """Steps of conjugate gradients on each probe."""
@@ -140,8 +140,8 @@ class CorrectedFactor(LearnedFactor):
                 fine = Factored(A, factors, name)
                 return fine if space is None else TwoLevelOperator(A, fine, space, self.coarse)
 
-            alphas = _searched(A, operator, self.probes)
-            return operator(alphas, f"corrected {start.name}, {_counted(alphas)}")
+            alphas = searched(A, operator, self.probes)
+            return operator(alphas, f"corrected {start.name}, {counted(alphas)}")
 
     def _correction(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
         """s f of each entry."""
@@ -231,7 +231,7 @@ def _columns_of(graph: MatrixGraph, correction: Float[Tensor, " edges"]) -> list
     ]
 
 
-def _searched(A: CSR, operator: Callable[[Sequence[float]], LinearOperator], probes: int) -> list[float]:
+def searched(A: CSR, operator: Callable[[Sequence[float]], LinearOperator], probes: int) -> list[float]:
     """The largest alpha for each matrix with which conjugate gradients do better than without a correction."""
     noise = torch.randn(probes, A.shape[0], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     b = noise.reshape(probes, *(1,) * len(A.batch_shape), A.shape[0]).expand(probes, *A.batch_shape, A.shape[0])
@@ -253,7 +253,7 @@ def _searched(A: CSR, operator: Callable[[Sequence[float]], LinearOperator], pro
     return chosen
 
 
-def _counted(alphas: Sequence[float]) -> str:
+def counted(alphas: Sequence[float]) -> str:
     """ "alpha 1", or "alpha 1 in 7 matrices, 0 in 1"."""
     counts = Counter(alphas)
     if len(counts) == 1:

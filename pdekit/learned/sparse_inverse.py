@@ -1,0 +1,198 @@
+"""The learned sparse approximate inverse: two products with sparse matrices, on any device."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pdekit.core.checks import check_limit, check_number
+from pdekit.core.errors import InputError
+from pdekit.learned.algebra import lower, lower_transposed
+from pdekit.learned.base import LearnedPreconditioner
+from pdekit.learned.blocks import BlockGraph
+from pdekit.learned.graphs import MatrixGraph
+from pdekit.learned.message_passing import MessageStep, perceptron
+from pdekit.learned.scaling import bounded, roots, row_sums, scaled_entries
+from pdekit.solvers.operators.base import LinearOperator, Tag
+from pdekit.solvers.operators.csr import CSR
+
+__all__ = ["SparseInverse", "SparseInverseNetwork"]
+
+
+class SparseInverseNetwork(nn.Module):
+    """Encoder, residual message passing and decoder, between the points that the unknowns lie at.
+
+    An edge leads from each point to each, itself included, that the matrix connects it with, and starts with the block
+    of its entries, scaled to a unit diagonal; a point with the sums of its rows and with which of its components are
+    unknowns. The last layer starts at 0.
+
+    Args:
+        components: of the vector field; 1 for scalar fields, and for matrices of any kind without geometry.
+        width: latent features of edges and points, and of hidden layers.
+        steps: of message passing, each with weights of its own.
+
+    Example:
+        >>> import scipy.sparse
+        >>> graph = MatrixGraph.of(CSR.from_scipy(scipy.sparse.csr_array([[4.0, -2.0], [-2.0, 5.0]])))
+        >>> SparseInverseNetwork()(graph).shape
+        torch.Size([3, 2])
+        >>> sum(weight.numel() for weight in SparseInverseNetwork(components=3).parameters())
+        18377
+    """
+
+    def __init__(self, components: int = 1, width: int = 24, steps: int = 4):
+        super().__init__()
+        for name, value in (("components", components), ("width", width), ("steps", steps)):
+            check_limit("SparseInverseNetwork", name, value)
+        self.arguments: dict[str, Any] = {"components": components, "width": width, "steps": steps}
+        self.components = components
+        self.edge_encoder = perceptron(components**2, width, width)
+        self.node_encoder = perceptron(2 * components, width, width)
+        new_nodes = [width] * (steps - 1) + [0]
+        self.steps = nn.ModuleList(MessageStep(width, width, width, new_nodes=new, residual=True) for new in new_nodes)
+        self.decoder = perceptron(width, width, components**2, silent=True)
+
+    def forward(self, graph: MatrixGraph) -> Float[Tensor, "edges 2"]:
+        """For each edge of the graph the numbers of (i, j) and (j, i)."""
+        blocks = BlockGraph.of(graph, self.components)
+        edges = self.edge_encoder(blocks.scatter(scaled_entries(graph)).float())
+        sums, present = row_sums(graph), torch.ones_like(graph.entries[: graph.nodes])
+        nodes = torch.cat([blocks.by_component(sums), blocks.by_component(present)], 1).float()
+        nodes = self.node_encoder(nodes)
+        for step in self.steps:
+            edges, nodes = step(blocks.edge_index, edges, nodes)
+        return blocks.gather(self.decoder(edges))
+
+
+@dataclass(frozen=True, eq=False)
+class SparseInverse(LearnedPreconditioner):
+    """The sparse inverse of Yang et al. (2025): ``M^-1 = G G^T + shift I``, for real symmetric :class:`CSR` matrices.
+
+    G is a general matrix on the pattern of A. To apply it takes two products with sparse matrices and no triangular
+    solve, which suits accelerators; vector fields are learned in blocks. All is meant of the matrix scaled to a unit
+    diagonal: with D the diagonal of A and ``f`` what the network gives, each entry bounded by 10,
+    ``G = D^-1/2 (I + f)``, and ``shift D^-1`` is added, so that the inverse follows any scaling of the matrix and is
+    positive definite with any weights. Untrained, it is Jacobi.
+
+    Args:
+        network: as trained.
+        shift: positive; what G misses is preconditioned by so much of Jacobi.
+
+    Example:
+        >>> import scipy.sparse
+        >>> from pdekit.solvers import CG, solve
+        >>> A = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(9, 9))
+        >>> solve(A, torch.ones(9, dtype=torch.float64), CG(SparseInverse())).method
+        'CG, SparseInverse, 25 entries preconditioner'
+
+    Source:
+        Yang et al., "Learning sparse approximate inverse preconditioners for conjugate gradient solvers on GPUs",
+        NeurIPS 2025, arXiv 2510.27517. Scaling by the diagonal, the start at Jacobi and the bound are ours.
+    """
+
+    network: nn.Module = field(default_factory=SparseInverseNetwork, repr=False)
+    shift: float = 1e-3
+
+    def __post_init__(self):
+        check_number("SparseInverse", "shift", self.shift)
+        if not 0 < self.shift < float("inf"):
+            raise InputError(f"SparseInverse has shift={self.shift}; expected a positive number, such as 0.001.")
+
+    def values(self, graph: MatrixGraph) -> Float[Tensor, "edges 2"]:
+        """The entries (i, j) and (j, i) of G for each edge, float64; the second of a loop is 0."""
+        scaled = bounded(self.network(graph), 10.0)
+        identity = torch.ones_like(scaled[: graph.nodes, 0])
+        there = scaled[:, 0].index_add(0, graph.diagonal, identity)
+        back = scaled[:, 1].index_fill(0, graph.diagonal, 0.0)
+        root = roots(graph)
+        return torch.stack([there / root.index_select(0, graph.rows), back / root.index_select(0, graph.cols)], 1)
+
+    def inverse(
+        self, graph: MatrixGraph, values: Float[Tensor, "edges 2"], r: Float[Tensor, "*k nodes"]
+    ) -> Float[Tensor, "*k nodes"]:
+        """(G G^T + shift D^-1) r, differentiable in the values and in r."""
+        there, back = values.unbind(1)
+        half = lower_transposed(graph, there, r) + lower(graph, back, r)
+        whole = lower(graph, there, half) + lower_transposed(graph, back, half)
+        return whole + self.shift * r / graph.entries.index_select(0, graph.diagonal)
+
+    def graph(self, A: CSR | list[CSR] | tuple[CSR, ...]) -> MatrixGraph:
+        """The matrices as :meth:`values` takes them.
+
+        Raises:
+            InputError: fields of more components than the network's blocks hold.
+        """
+        graph, size = super().graph(A), getattr(self.network, "components", 1)
+        if size > 1 and graph.component is not None and int(graph.component.max()) >= size:
+            raise InputError(
+                f"The unknowns have {int(graph.component.max()) + 1} components; the network's blocks hold {size}. "
+                f"Give SparseInverseNetwork components={int(graph.component.max()) + 1}."
+            )
+        return graph
+
+    @torch.no_grad()
+    def setup(self, A: LinearOperator) -> LinearOperator:
+        """Let the network give each matrix its G.
+
+        Raises:
+            InputError: no real symmetric CSR with a positive diagonal, a pattern that is not symmetric, or a matrix of
+                another kind than the network was trained on.
+        """
+        self.check(A)
+        graph = self.graph(A)  # pyright: ignore[reportArgumentType]  # which refuses other operators
+        assert isinstance(A, CSR)
+        turned, order = A.pattern.transposed
+        if turned is not A.pattern:
+            raise InputError(
+                f"SparseInverse learns on the pattern of the matrix, and that of {A.name} stores an entry (i, j) "
+                "without (j, i). Store its zeros too, as in A + 0 * A.T, or drop them (SciPy: eliminate_zeros())."
+            )
+        values = self.values(graph.to(self.device)).to(A.device)
+        there, back = values.reshape(*A.batch_shape, -1, 2).unbind(-1)
+        places = torch.nonzero(A.indices <= A.rows)[:, 0]
+        # Loops come twice, and what (i, j) says of them stays.
+        entries = torch.zeros_like(A.entries).index_copy(-1, order[places], back).index_copy(-1, places, there)
+        return _Products(CSR(A.pattern, None, entries, tags=frozenset()), self.shift / A.diagonal())
+
+
+class _Products(LinearOperator):
+    """G G^T and a diagonal."""
+
+    def __init__(self, factor: CSR, shift: Float[Tensor, "*batch n"]):
+        self.factor, self.turned, self.shift = factor, factor.transpose(), shift
+
+    @property
+    def name(self) -> str:
+        return f"SparseInverse, {self.factor.pattern.nnz:,} entries"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.factor.shape
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        return self.factor.batch_shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.factor.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.factor.device
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        return frozenset({Tag.SYMMETRIC, Tag.POSITIVE_DEFINITE})
+
+    def __getitem__(self, place: tuple[int, ...]) -> "_Products":
+        """Of one matrix of the batch."""
+        return _Products(self.factor[place], self.shift[place])
+
+    def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
+        return self.factor.matvec(self.turned.matvec(x)) + self.shift * x
+
+    def __repr__(self) -> str:
+        return self.name
