@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pdekit.core.errors import InputError
-from pdekit.solvers.operators.base import Tag
+from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR, Points
 from pdekit.solvers.operators.pattern import Pattern
 from pdekit.solvers.preconditioners.base import Preconditioner
@@ -83,10 +83,11 @@ class MatrixGraph:
             InputError: a matrix that is not such, with what takes it; an empty row, with its number; geometries of
                 different dimension; a recipe that gives no factor in the order of the unknowns.
         """
-        batches = [A] if isinstance(A, CSR) else list(A)
-        if not batches:
+        batches = [A] if isinstance(A, LinearOperator) else list(A)
+        graphs = [graph for batch in batches for graph in _apart(batch, start)]
+        if not graphs:
             raise InputError("There are no matrices to make a graph of; expected a CSR or several.")
-        return MatrixGraph.join([graph for batch in batches for graph in _apart(batch, start)])
+        return MatrixGraph.join(graphs)
 
     @staticmethod
     def join(graphs: "Sequence[MatrixGraph]") -> "MatrixGraph":
@@ -103,14 +104,16 @@ class MatrixGraph:
         )
 
         def joined(name: str, counted_from: Sequence[int] = ()) -> Tensor:
-            parts = [getattr(graph, name) for graph in graphs]
-            return torch.cat([part + first for part, first in zip(parts, counted_from or [0] * len(parts))])  # noqa: B905
+            first = counted_from or [0] * len(graphs)
+            return torch.cat([getattr(graph, name) + k for graph, k in zip(graphs, first, strict=False)])
 
         told = {name: joined(name) for name in _OPTIONAL if getattr(graphs[0], name) is not None}
-        return MatrixGraph(
+        whole = MatrixGraph(
             joined("rows", nodes), joined("cols", nodes), joined("entries"), told.pop("start", None),
             joined("diagonal", edges), joined("owner", matrices), matrices[-1], **told,
         )  # fmt: skip
+        whole.__dict__["_parts"] = graphs  # whose coarse spaces serve in every join
+        return whole
 
     @property
     def nodes(self) -> int:
@@ -143,6 +146,8 @@ class MatrixGraph:
 
     def to(self, device: torch.device | str) -> "MatrixGraph":
         """The same graph on another device."""
+        if torch.device(device) == self.device:
+            return self
         moved = {
             field.name: value.to(device)
             for field in fields(self)
@@ -170,7 +175,10 @@ class MatrixGraph:
     @cached_property
     def coarse(self) -> CoarseSpace:
         """The coarse spaces of the matrices as one, for vectors through all of them: of `coarse_space(A)` of each."""
-        return CoarseSpace.join([coarse_space(A) for A in self.matrices()])
+        parts = self.__dict__.get("_parts")
+        return CoarseSpace.join(
+            [part.coarse for part in parts] if parts else [coarse_space(A) for A in self.matrices()]
+        )
 
     def data(self) -> "torch_geometric.data.Data":
         """The graph as torch_geometric takes it.
