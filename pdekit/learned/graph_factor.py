@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pdekit.core.checks import check_limit
-from pdekit.learned.base import LearnedFactor
+from pdekit.learned.from_jacobi import FactorFromJacobi
 from pdekit.learned.graphs import MatrixGraph
 from pdekit.learned.message_passing import MessageStep, perceptron
 from pdekit.learned.scaling import beside_diagonal, bounded, lengths, roots, row_sums, scaled_entries
@@ -17,7 +17,7 @@ __all__ = ["GraphFactor", "GraphFactorNetwork"]
 
 
 class GraphFactorNetwork(nn.Module):
-    """Encoder, message passing and decoder: a number for each entry beside the diagonal.
+    """Encoder, message passing and decoder: a number for each entry beside the diagonal, and 0 on it.
 
     An edge leads from every unknown to every other that its row stores, in both directions. It starts with the entry of
     the matrix scaled to a unit diagonal and with the distance of its ends (over the mean of the matrix; 0 where the
@@ -34,7 +34,7 @@ class GraphFactorNetwork(nn.Module):
         >>> network = GraphFactorNetwork(steps=2)
         >>> graph = MatrixGraph.of(CSR.from_scipy(scipy.sparse.csr_array([[4.0, -2.0], [-2.0, 5.0]])))
         >>> network(graph)
-        tensor([0.], grad_fn=...)
+        tensor([0., 0., 0.], grad_fn=...)
     """
 
     def __init__(self, width: int = 16, steps: int = 5):
@@ -48,8 +48,8 @@ class GraphFactorNetwork(nn.Module):
         self.steps = nn.ModuleList(MessageStep(width, width, width, new_nodes=new) for new in new_nodes)
         self.decoder = perceptron(width, width, 1, silent=True)
 
-    def forward(self, graph: MatrixGraph) -> Float[Tensor, " others"]:
-        """For each edge that is no loop, the mean of what its two directions give."""
+    def forward(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
+        """For each edge that is no loop the mean of what its two directions give, for a loop 0."""
         beside = beside_diagonal(graph)
         ends = torch.stack([graph.cols, graph.rows]).index_select(1, beside)
         edge_index = torch.cat([ends, ends.flip(0)], 1)
@@ -59,11 +59,12 @@ class GraphFactorNetwork(nn.Module):
         nodes = self.node_encoder(torch.stack([row_sums(graph), component], 1).float())
         for step in self.steps:
             edges, nodes = step(edge_index, edges, nodes)
-        return self.decoder(edges)[:, 0].unflatten(0, (2, -1)).mean(0)
+        found = self.decoder(edges)[:, 0].unflatten(0, (2, -1)).mean(0)
+        return found.new_zeros(graph.edges).index_copy(0, beside, found)
 
 
 @dataclass(frozen=True, eq=False)
-class GraphFactor(LearnedFactor):
+class GraphFactor(FactorFromJacobi):
     """The factor of Li et al. (2023): ``M = L L^T`` on the pattern of the matrix, with ``l_ii = sqrt(a_ii)``.
 
     The network gives what lies below the diagonal, ``l_ij = sqrt(a_ii) tanh(out_ij)``, so that the factor follows any
@@ -72,23 +73,23 @@ class GraphFactor(LearnedFactor):
 
     Args:
         network: as trained.
+        coarse, probes, trained_on: see :class:`FromJacobi`.
 
     Example:
         >>> import scipy.sparse
         >>> from pdekit.solvers import CG, solve
         >>> A = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(9, 9))
         >>> solve(A, torch.ones(9, dtype=torch.float64), CG(GraphFactor())).method
-        'CG, GraphFactor, 17 entries, fill 1.0 preconditioner'
+        'CG, GraphFactor, 17 entries, fill 1.0, alpha 0 preconditioner'
 
     Source:
         Li, Chen, Du, Matusik, "Learning preconditioners for conjugate gradient PDE solvers", ICML 2023.
-        Scaling by the diagonal and the bound are ours.
+        Scaling by the diagonal and the bound are ours, as is the search for alpha.
     """
 
     network: nn.Module = field(default_factory=GraphFactorNetwork, repr=False)
 
-    def values(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
+    def from_output(self, graph: MatrixGraph, output: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
         """The entries of L, float64."""
-        below = bounded(self.network(graph), 1.0)
-        scaled = torch.ones_like(graph.entries).index_copy(0, beside_diagonal(graph), below)
+        scaled = bounded(output, 1.0).index_fill(0, graph.diagonal, 1.0)
         return scaled * roots(graph).index_select(0, graph.rows)

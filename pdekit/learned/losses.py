@@ -13,7 +13,6 @@ from pdekit.learned.algebra import factored, symmetric
 from pdekit.learned.base import LearnedFactor, LearnedPreconditioner
 from pdekit.learned.graphs import MatrixGraph
 from pdekit.learned.scaling import roots
-from pdekit.solvers.preconditioners.two_level import Form, check_form, combined
 
 __all__ = ["DataWeighted", "Frobenius", "LowFrequency", "PreconditionerLoss", "ScaledInverse", "TwoLevelEnergy"]
 
@@ -149,25 +148,19 @@ class ScaledInverse(PreconditionerLoss):
 class TwoLevelEnergy(PreconditionerLoss):
     """How much of an error's A-norm a step along the preconditioned residual leaves, with the coarse space in place.
 
-    An error e leaves the residual ``r = A e``; along ``d = M^-1 r``, of both levels, the best step leaves
-    ``sqrt(1 - (r . d)^2 / (d . A d  r . e))`` of its A-norm. Errors start as the solutions, in the balanced form
-    without their part in the coarse space; each goes on from what the step left of it, which is what is hard to reduce.
-    A factor trained alone spoils the coarse correction, whose errors it never meets.
+    An error e leaves the residual ``r = A e``; along ``d = M^-1 r``, of both levels where the recipe has a coarse
+    space, the best step leaves ``sqrt(1 - (r . d)^2 / (d . A d  r . e))`` of its A-norm. Errors start as the solutions,
+    in the balanced form without their part in the coarse space; each goes on from what the step left of it, which is
+    what is hard to reduce. A factor trained alone spoils the coarse correction, whose errors it never meets.
 
     Args:
-        form: how the recipe will meet its coarse space; None for a recipe that stands alone.
         steps: of each error; the loss is their mean.
-
-    Source: the bound of Notay, SIAM J. Sci. Comput. 22 (2000) 1444, for one step of conjugate gradients.
     """
 
-    form: Form | None = "balanced"
     steps: int = 12
 
     def __post_init__(self):
         check_limit("TwoLevelEnergy", "steps", self.steps)
-        if self.form is not None:
-            check_form("TwoLevelEnergy", self.form)
 
     def __call__(
         self,
@@ -177,25 +170,17 @@ class TwoLevelEnergy(PreconditionerLoss):
         b: Float[Tensor, "*k nodes"],
     ) -> Float[Tensor, ""]:
         """See :class:`PreconditionerLoss`."""
-        values = recipe.values(graph)
-
-        def product(v: Tensor) -> Tensor:
-            return symmetric(graph, graph.entries, v)
-
-        def fine(r: Tensor) -> Tensor:
-            return recipe.inverse(graph, values, r)
-
-        error = x - graph.coarse.apply(b) if self.form == "balanced" else x
-        left = []
+        values, left = recipe.values(graph), []
+        error = x - graph.coarse.apply(b) if getattr(recipe, "coarse", None) == "balanced" else x
         for _ in range(self.steps):
-            r = product(error)
-            d = fine(r) if self.form is None else combined(self.form, fine, graph.coarse, product, r)
-            q = product(d)
+            r = symmetric(graph, graph.entries, error)
+            d = recipe.inverse(graph, values, r)
+            q = symmetric(graph, graph.entries, d)
             slope, curvature, energy = _sum(graph, r * d), _sum(graph, d * q), _sum(graph, error * r)
-            gained = slope.square() / (curvature * energy).clamp(min=_TINY)
+            gained = _ratio(slope.square(), curvature * energy)
             left.append((1 - gained).clamp(min=_LEAST).sqrt().mean())
-            step = (slope / curvature.clamp(min=_TINY)).index_select(-1, graph.owner)
-            error = (error - step * d).detach()
+            step = _ratio(slope, curvature).detach().index_select(-1, graph.owner)
+            error = error - step * d.detach()
         return torch.stack(left).mean()
 
 

@@ -11,7 +11,7 @@ from torch_geometric.transforms import LocalDegreeProfile
 from torch_geometric.utils import scatter
 
 from pdekit.core.checks import check_limit
-from pdekit.learned.base import LearnedFactor
+from pdekit.learned.from_jacobi import FactorFromJacobi
 from pdekit.learned.graphs import MatrixGraph
 from pdekit.learned.message_passing import MessageStep
 from pdekit.learned.scaling import beside_diagonal, bounded, roots, scaled_entries
@@ -93,7 +93,7 @@ def row_features(graph: MatrixGraph) -> Float[Tensor, "nodes 7"]:
 
 
 @dataclass(frozen=True, eq=False)
-class NeuralIF(LearnedFactor):
+class NeuralIF(FactorFromJacobi):
     """The factor of Häusner et al. (2024): ``M = L L^T`` on the pattern of the matrix, its diagonal an exponential.
 
     ``l_ij = sqrt(a_ii) tanh(out_ij)`` below the diagonal and ``l_ii = sqrt(a_ii exp(out_ii))`` on it (the exponent
@@ -102,24 +102,24 @@ class NeuralIF(LearnedFactor):
 
     Args:
         network: as trained.
+        coarse, probes, trained_on: see :class:`FromJacobi`.
 
     Example:
         >>> import scipy.sparse
         >>> from pdekit.solvers import CG, solve
         >>> A = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(9, 9))
         >>> solve(A, torch.ones(9, dtype=torch.float64), CG(NeuralIF())).method
-        'CG, NeuralIF, 17 entries, fill 1.0 preconditioner'
+        'CG, NeuralIF, 17 entries, fill 1.0, alpha 0 preconditioner'
 
     Source:
         Häusner, Öktem, Sjölund, "Neural incomplete factorization", TMLR 2024. Scaling by the diagonal and
-        the bounds are ours.
+        the bounds are ours, as is the search for alpha.
     """
 
     network: nn.Module = field(default_factory=NeuralIFNetwork, repr=False)
 
-    def values(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
+    def from_output(self, graph: MatrixGraph, output: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
         """The entries of L, float64."""
-        out = self.network(graph)
-        diagonal = torch.exp(bounded(out.index_select(0, graph.diagonal), 8.0) / 2)
-        scaled = bounded(out, 1.0).index_copy(0, graph.diagonal, diagonal)
+        diagonal = torch.exp(bounded(output.index_select(0, graph.diagonal), 8.0) / 2)
+        scaled = bounded(output, 1.0).index_copy(0, graph.diagonal, diagonal)
         return scaled * roots(graph).index_select(0, graph.rows)

@@ -1,6 +1,8 @@
 """The learned sparse approximate inverse: two products with sparse matrices, on any device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import torch
@@ -10,8 +12,8 @@ from torch import Tensor, nn
 from pdekit.core.checks import check_limit, check_number
 from pdekit.core.errors import InputError
 from pdekit.learned.algebra import lower, lower_transposed
-from pdekit.learned.base import LearnedPreconditioner
 from pdekit.learned.blocks import BlockGraph
+from pdekit.learned.from_jacobi import FromJacobi
 from pdekit.learned.graphs import MatrixGraph
 from pdekit.learned.message_passing import MessageStep, perceptron
 from pdekit.learned.scaling import bounded, roots, row_sums, scaled_entries
@@ -67,7 +69,7 @@ class SparseInverseNetwork(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class SparseInverse(LearnedPreconditioner):
+class SparseInverse(FromJacobi):
     """The sparse inverse of Yang et al. (2025): ``M^-1 = G G^T + shift I``, for real symmetric :class:`CSR` matrices.
 
     G is a general matrix on the pattern of A. To apply it takes two products with sparse matrices and no triangular
@@ -79,93 +81,99 @@ class SparseInverse(LearnedPreconditioner):
     Args:
         network: as trained.
         shift: positive; what G misses is preconditioned by so much of Jacobi.
+        coarse, probes, trained_on: see :class:`FromJacobi`.
 
     Example:
         >>> import scipy.sparse
         >>> from pdekit.solvers import CG, solve
         >>> A = scipy.sparse.diags_array([-1.0, 2.0, -1.0], offsets=[-1, 0, 1], shape=(9, 9))
         >>> solve(A, torch.ones(9, dtype=torch.float64), CG(SparseInverse())).method
-        'CG, SparseInverse, 25 entries preconditioner'
+        'CG, SparseInverse, 25 entries, alpha 0 preconditioner'
 
     Source:
         Yang et al., "Learning sparse approximate inverse preconditioners for conjugate gradient solvers on GPUs",
-        NeurIPS 2025, arXiv 2510.27517. Scaling by the diagonal, the start at Jacobi and the bound are ours.
+        NeurIPS 2025, arXiv 2510.27517. Scaling by the diagonal, the start at Jacobi, the bound and the search for alpha
+        are ours.
     """
 
     network: nn.Module = field(default_factory=SparseInverseNetwork, repr=False)
     shift: float = 1e-3
 
     def __post_init__(self):
+        super().__post_init__()
         check_number("SparseInverse", "shift", self.shift)
-        if not 0 < self.shift < float("inf"):
+        if not 0 < self.shift < inf:
             raise InputError(f"SparseInverse has shift={self.shift}; expected a positive number, such as 0.001.")
 
-    def values(self, graph: MatrixGraph) -> Float[Tensor, "edges 2"]:
-        """The entries (i, j) and (j, i) of G for each edge, float64; the second of a loop is 0."""
-        scaled = bounded(self.network(graph), 10.0)
-        identity = torch.ones_like(scaled[: graph.nodes, 0])
-        there = scaled[:, 0].index_add(0, graph.diagonal, identity)
-        back = scaled[:, 1].index_fill(0, graph.diagonal, 0.0)
-        root = roots(graph)
-        return torch.stack([there / root.index_select(0, graph.rows), back / root.index_select(0, graph.cols)], 1)
-
-    def inverse(
-        self, graph: MatrixGraph, values: Float[Tensor, "edges 2"], r: Float[Tensor, "*k nodes"]
-    ) -> Float[Tensor, "*k nodes"]:
-        """(G G^T + shift D^-1) r, differentiable in the values and in r."""
-        there, back = values.unbind(1)
-        half = lower_transposed(graph, there, r) + lower(graph, back, r)
-        whole = lower(graph, there, half) + lower_transposed(graph, back, half)
-        return whole + self.shift * r / graph.entries.index_select(0, graph.diagonal)
-
-    def graph(self, A: CSR | list[CSR] | tuple[CSR, ...]) -> MatrixGraph:
+    def graph(self, A: CSR | Sequence[CSR]) -> MatrixGraph:
         """The matrices as :meth:`values` takes them.
 
         Raises:
             InputError: fields of more components than the network's blocks hold.
         """
         graph, size = super().graph(A), getattr(self.network, "components", 1)
-        if size > 1 and graph.component is not None and int(graph.component.max()) >= size:
+        if size > 1 and graph.component is not None and (found := int(graph.component.max()) + 1) > size:
             raise InputError(
-                f"The unknowns have {int(graph.component.max()) + 1} components; the network's blocks hold {size}. "
-                f"Give SparseInverseNetwork components={int(graph.component.max()) + 1}."
+                f"The unknowns have {found} components and the network's blocks hold {size}; expected a network for as "
+                f"many, SparseInverseNetwork(components={found})."
             )
         return graph
 
-    @torch.no_grad()
-    def setup(self, A: LinearOperator) -> LinearOperator:
-        """Let the network give each matrix its G.
+    def from_output(self, graph: MatrixGraph, output: Float[Tensor, "edges 2"]) -> Float[Tensor, "edges 2"]:
+        """The entries (i, j) and (j, i) of G for each edge, float64; the second of a loop is 0."""
+        there, back = bounded(output, 10.0).unbind(1)
+        root = roots(graph)
+        there = there.index_add(0, graph.diagonal, torch.ones_like(root)) / root.index_select(0, graph.rows)
+        back = back.index_fill(0, graph.diagonal, 0.0) / root.index_select(0, graph.cols)
+        return torch.stack([there, back], 1)
+
+    def fine(
+        self, graph: MatrixGraph, values: Float[Tensor, "edges 2"], r: Float[Tensor, "*k nodes"]
+    ) -> Float[Tensor, "*k nodes"]:
+        """(G G^T + shift D^-1) r."""
+        there, back = (part.contiguous() for part in values.unbind(1))
+        half = lower_transposed(graph, there, r) + lower(graph, back, r)
+        whole = lower(graph, there, half) + lower_transposed(graph, back, half)
+        return whole + self.shift * r / graph.entries.index_select(0, graph.diagonal)
+
+    def accepted(self, A: LinearOperator) -> CSR:
+        """The operator, if it is one for this recipe; on any device.
 
         Raises:
-            InputError: no real symmetric CSR with a positive diagonal, a pattern that is not symmetric, or a matrix of
-                another kind than the network was trained on.
+            InputError: it is no CSR, or stores an entry (i, j) without (j, i).
         """
-        self.check(A)
-        graph = self.graph(A)  # pyright: ignore[reportArgumentType]  # which refuses other operators
-        assert isinstance(A, CSR)
-        turned, order = A.pattern.transposed
-        if turned is not A.pattern:
+        if not isinstance(A, CSR):
             raise InputError(
-                f"SparseInverse learns on the pattern of the matrix, and that of {A.name} stores an entry (i, j) "
-                "without (j, i). Store its zeros too, as in A + 0 * A.T, or drop them (SciPy: eliminate_zeros())."
+                f"SparseInverse learns from stored entries and needs a CSR; it was given {A.name}. Use Multigrid() for "
+                "a Stencil, or pass the matrix as a CSR (CSR.from_scipy)."
             )
-        values = self.values(graph.to(self.device)).to(A.device)
+        if A.pattern.transposed[0] is not A.pattern:
+            raise InputError(
+                f"SparseInverse gives numbers to the stored entries, and {A.name} stores some (i, j) without (j, i); "
+                "expected a symmetric pattern. Drop stored zeros (SciPy: eliminate_zeros())."
+            )
+        return A
+
+    def operator(self, A: CSR, graph: MatrixGraph, values: Float[Tensor, "edges 2"], end: str) -> LinearOperator:
+        """The products with G^T and G."""
         there, back = values.reshape(*A.batch_shape, -1, 2).unbind(-1)
         places = torch.nonzero(A.indices <= A.rows)[:, 0]
         # Loops come twice, and what (i, j) says of them stays.
-        entries = torch.zeros_like(A.entries).index_copy(-1, order[places], back).index_copy(-1, places, there)
-        return _Products(CSR(A.pattern, None, entries, tags=frozenset()), self.shift / A.diagonal())
+        entries = torch.zeros_like(A.entries).index_copy(-1, A.pattern.transposed[1][places], back)
+        factor = CSR(A.pattern, None, entries.index_copy(-1, places, there), tags=frozenset())
+        name = f"SparseInverse, {A.pattern.nnz:,} entries, {end}"
+        return _Products(factor, self.shift / A.diagonal(), name)
 
 
 class _Products(LinearOperator):
     """G G^T and a diagonal."""
 
-    def __init__(self, factor: CSR, shift: Float[Tensor, "*batch n"]):
-        self.factor, self.turned, self.shift = factor, factor.transpose(), shift
+    def __init__(self, factor: CSR, shift: Float[Tensor, "*batch n"], name: str):
+        self.factor, self.turned, self.shift, self._name = factor, factor.transpose(), shift, name
 
     @property
     def name(self) -> str:
-        return f"SparseInverse, {self.factor.pattern.nnz:,} entries"
+        return self._name
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -189,7 +197,7 @@ class _Products(LinearOperator):
 
     def __getitem__(self, place: tuple[int, ...]) -> "_Products":
         """Of one matrix of the batch."""
-        return _Products(self.factor[place], self.shift[place])
+        return _Products(self.factor[place], self.shift[place], self._name)
 
     def matvec(self, x: Float[Tensor, "*#batch n"]) -> Float[Tensor, "*#batch n"]:
         return self.factor.matvec(self.turned.matvec(x)) + self.shift * x
