@@ -237,7 +237,7 @@ def test_matrices_without_a_factor_are_refused():
         CorrectedFactor().graph(nonsymmetric())
     empty = CSR.from_scipy(scipy.sparse.csr_array((np.ones(2), ([0, 2], [0, 2])), shape=(3, 3)))
     for use in (CorrectedFactor().setup, CorrectedFactor().graph):
-        with pytest.raises(InputError, match="[rR]ow 1 "):
+        with pytest.raises(InputError, match=r"[rR]ow 1 "):
             use(empty)
 
 

@@ -21,10 +21,7 @@ def textbook(network: PublishedCorrection, L: np.ndarray, stored: np.ndarray) ->
     edges, nodes = layers((L / np.abs(L).max())[..., None], "encoder") * stored[..., None], np.ones(len(L))
     for _ in range(5):
         nodes = edges[..., 0] @ nodes
-        ends = (
-            np.broadcast_to(nodes[:, None, None], (*L.shape, 1)),
-            np.broadcast_to(nodes[None, :, None], (*L.shape, 1)),
-        )
+        ends = [np.broadcast_to(nodes[each], (*L.shape, 1)) for each in (np.s_[:, None, None], np.s_[None, :, None])]
         edges = layers(np.concatenate([edges, *ends], -1), "round") * stored[..., None]
     return weights["scale"] * layers(edges, "decoder")[..., 0] * stored
 
