@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ _STEPS = 5
 """Steps of conjugate gradients on each probe."""
 _ALPHAS = (1.0, 0.5, 0.25)
 """What of the correction is tried, before none."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,23 +151,18 @@ class CorrectedFactor(LearnedFactor):
 
     def _columns(self, A: CSR, start: Factored) -> "list[_Columns]":
         """The classical factors and their corrections, by one kernel where the network has it."""
-        from pdekit.kernels.learned.lean import lower_columns  # compiled code is loaded on first use
-        from pdekit.kernels.threads import for_each_sample
-
         compiled = getattr(self.network, "compiled", None)
-        if compiled is None or isinstance(self.start, ICT):
+        if compiled is None:
             graph = MatrixGraph.of(A, _Made(start))
-            return _columns_of(graph, self._correction(graph.to(self.device)).cpu())
-        infer, columns = compiled(), [_NONE] * math.prod(A.batch_shape)
-        indptr, indices, entries_of = upper_triangle(A)
-
-        def one(i: int, space: dict) -> None:
-            lower = np.empty(len(indices))
-            lower_columns(indptr, start.factors(i)[2], lower)
-            columns[i] = _Columns(indptr, indices, lower, infer(indptr, indices, lower, entries_of(i), space))
-
-        for_each_sample(one, len(columns), None if len(columns) * len(indices) > _SMALL else 1)
-        return columns
+            correction = self._correction(graph.to(self.device)).cpu()
+            return [_Columns(*each) for each in _by_columns(graph, start_values(graph), correction)]
+        if isinstance(self.start, IC0):
+            sources = _on_pattern(A, start)
+        else:
+            graph = MatrixGraph.of(A, _Made(start))
+            sources = _by_columns(graph, start_values(graph), graph.entries)
+        infer = compiled()
+        return _each(lambda i, space: _Columns(*sources[i][:3], infer(*sources[i], space)), A)
 
 
 def corrected(graph: MatrixGraph, correction: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:
@@ -206,9 +202,6 @@ class _Columns(NamedTuple):
         return self.indptr, self.indices, values
 
 
-_NONE = _Columns(*(np.empty(0),) * 4)
-
-
 class _Made(Preconditioner):
     """A recipe that has been set up."""
 
@@ -219,14 +212,41 @@ class _Made(Preconditioner):
         return self.operator
 
 
-def _columns_of(graph: MatrixGraph, correction: Float[Tensor, " edges"]) -> list[_Columns]:
-    """Of each matrix of a graph on the CPU."""
+def _each(one: Callable[[int, dict], _T], A: CSR) -> list[_T]:
+    """one(i, dictionary of the thread) for each matrix of a batch, spread over threads where it pays."""
+    from pdekit.kernels.threads import for_each_sample
+
+    count = math.prod(A.batch_shape)
+    found: list[Any] = [None] * count
+
+    def keep(i: int, space: dict) -> None:
+        found[i] = one(i, space)
+
+    for_each_sample(keep, count, None if count * A.pattern.nnz > _SMALL else 1)
+    return found
+
+
+def _on_pattern(A: CSR, start: Factored) -> list[tuple[np.ndarray, ...]]:
+    """Of each matrix the columns of a factor without fill, and the entries of the matrix there."""
+    from pdekit.kernels.learned.lean import lower_columns  # compiled code is loaded on first use
+
+    indptr, indices, entries_of = upper_triangle(A)
+
+    def one(i: int, space: dict) -> tuple[np.ndarray, ...]:
+        lower = np.empty(len(indices))
+        lower_columns(indptr, start.factors(i)[2], lower)
+        return indptr, indices, lower, entries_of(i)
+
+    return _each(one, A)
+
+
+def _by_columns(graph: MatrixGraph, *values: Float[Tensor, " edges"]) -> list[tuple[np.ndarray, ...]]:
+    """Of each matrix of a graph on the CPU the columns of its pattern, the diagonal first, and the values there."""
     turned, order = graph.pattern.transposed
-    (indptr, indices), lower = turned.arrays, start_values(graph)[order].numpy()
-    correction = correction[order].numpy()
+    (indptr, indices), by_column = turned.arrays, [each[order].numpy() for each in values]
     nodes, edges = graph.node_starts, graph.edge_starts
     return [
-        _Columns(indptr[n : m + 1] - np.int32(e), indices[e:f] - np.int32(n), lower[e:f], correction[e:f])
+        (indptr[n : m + 1] - np.int32(e), indices[e:f] - np.int32(n), *(each[e:f] for each in by_column))
         for n, m, e, f in zip(nodes[:-1], nodes[1:], edges[:-1], edges[1:], strict=True)
     ]
 
