@@ -1,7 +1,7 @@
 """What learned preconditioners share: a network, what it was trained on, and how both meet a matrix."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,13 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
 from pdekit.learned import algebra, files
 from pdekit.learned.graphs import MatrixGraph
+from pdekit.learned.probing import counted, searched
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.base import Preconditioner
-from pdekit.solvers.preconditioners.factored import Factored, entries_and_fill, real_symmetric
+from pdekit.solvers.preconditioners.coarse_space import coarse_space
+from pdekit.solvers.preconditioners.factored import real_symmetric
+from pdekit.solvers.preconditioners.two_level import Form, TwoLevelOperator, check_form, combined
 
 __all__ = ["LearnedFactor", "LearnedPreconditioner", "TrainedOn"]
 
@@ -70,23 +74,40 @@ def _components(count: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class LearnedPreconditioner(Preconditioner):
-    """A preconditioner some of whose numbers a network gives.
+    """A preconditioner some of whose numbers a network gives, and which is never worse than its classical part.
 
-    What :meth:`setup` makes is never differentiated; to train, :meth:`values` and :meth:`inverse` are the same map on
-    a :class:`MatrixGraph`, differentiable with respect to the network's weights.
+    What :meth:`setup` makes is not differentiated with respect to the weights; to train, :meth:`values` and
+    :meth:`inverse` are the same map on a :class:`MatrixGraph`, and are.
+
+    For each matrix, a few steps of conjugate gradients on random right-hand sides tell whether all that the network
+    gives helps (alpha = 1), a half or a quarter of it, or nothing (alpha = 0: the classical part). The operator's name
+    says so.
 
     Args:
         network: called with a :class:`MatrixGraph`; it has ``arguments``, its constructor's as plain containers.
+        coarse: "additive" or "balanced" adds the coarse space of :class:`TwoLevel`; train with a loss that knows it,
+            such as :class:`TwoLevelEnergy`: what is trained alone spoils the work of the coarse space.
+        probes: random right-hand sides on which alpha is chosen.
         trained_on: what the network has seen; None for one that has seen nothing.
     """
 
     network: nn.Module = field(repr=False)
+    coarse: Form | None = field(default=None, kw_only=True)
+    probes: int = field(default=2, kw_only=True)
     trained_on: TrainedOn | None = field(default=None, kw_only=True)
 
+    def __post_init__(self):
+        name = type(self).__name__
+        if not isinstance(self.network, nn.Module):
+            raise InputError(f"{name} has network={self.network!r}; expected a module such as LeanNet().")
+        if self.coarse is not None:
+            check_form(name, self.coarse)
+        check_limit(name, "probes", self.probes)
+
     @property
-    def classical(self) -> Preconditioner | None:
-        """What the network corrects, and what remains where it does not help; None where it starts from nothing."""
-        return None
+    @abstractmethod
+    def classical(self) -> Preconditioner:
+        """What the network improves, and what remains where it does not help; with the coarse space, if any."""
 
     @property
     def device(self) -> torch.device:
@@ -95,32 +116,73 @@ class LearnedPreconditioner(Preconditioner):
 
     def graph(self, A: CSR | Sequence[CSR]) -> MatrixGraph:
         """The matrices as :meth:`values` takes them."""
-        return MatrixGraph.of(A, self.classical)
+        return MatrixGraph.of(A)
 
     @abstractmethod
     def values(self, graph: MatrixGraph) -> Float[Tensor, "edges ..."]:
-        """The numbers of the approximate inverse, float64, differentiable with respect to the weights."""
+        """The numbers of the approximate inverse with alpha = 1, float64, differentiable in the weights."""
 
     @abstractmethod
+    def fine(
+        self, graph: MatrixGraph, values: Float[Tensor, "edges ..."], r: Float[Tensor, "*k nodes"]
+    ) -> Float[Tensor, "*k nodes"]:
+        """The approximate inverse with these values but without any coarse space; arguments as of `inverse`."""
+
     def inverse(
         self, graph: MatrixGraph, values: Float[Tensor, "edges ..."], r: Float[Tensor, "*k nodes"]
     ) -> Float[Tensor, "*k nodes"]:
-        """M^-1 r, differentiable in the values and in r: what the operator of :meth:`setup` does.
+        """M^-1 r, differentiable in the values and in r: what the operator of :meth:`setup` does where alpha is 1.
 
         Args:
             graph: of the matrices.
             values: as :meth:`values` gives them.
             r: vectors through all matrices.
         """
+        if self.coarse is None:
+            return self.fine(graph, values, r)
 
-    def check(self, A: LinearOperator) -> None:
-        """Refuse matrices that are not of the kind that the network was trained on.
+        def product(v: Tensor) -> Tensor:
+            return algebra.symmetric(graph, graph.entries, v)
+
+        return combined(self.coarse, lambda v: self.fine(graph, values, v), graph.coarse, product, r)
+
+    def accepted(self, A: LinearOperator) -> CSR:
+        """The operator, if it is one for this recipe.
 
         Raises:
-            InputError: another dimension or number of components.
+            InputError: it is not; the message names what takes it.
         """
-        if self.trained_on is not None and isinstance(A, CSR):
+        return real_symmetric(type(self).__name__, A)
+
+    @abstractmethod
+    def bind(self, A: CSR) -> Callable[[Sequence[float], str], LinearOperator]:
+        """Ask the network about each matrix; called without gradients.
+
+        Returns:
+            A function of alpha for each matrix of the batch, counted through it, and of how the name ends, which makes
+            the operator without any coarse space.
+        """
+
+    def setup(self, A: LinearOperator) -> LinearOperator:
+        """Let the network give its numbers for each matrix, and find how much of them helps.
+
+        Raises:
+            InputError: no real symmetric CSR with a positive diagonal, one that is not on the CPU where the recipe
+                needs that, or a matrix of another kind than the network was trained on.
+        """
+        A = self.accepted(A)
+        if self.trained_on is not None:
             self.trained_on.check_matrix(type(self).__name__, A)
+        with torch.no_grad():
+            fine = self.bind(A)
+            space = None if self.coarse is None else coarse_space(A)
+
+            def operator(alphas: Sequence[float], end: str = "") -> LinearOperator:
+                made = fine(alphas, end)
+                return made if space is None else TwoLevelOperator(A, made, space, self.coarse)  # pyright: ignore
+
+            alphas = searched(A, operator, self.probes)
+            return operator(alphas, counted(alphas))
 
     def save(self, directory: str | Path) -> None:
         """Write a folder for :func:`pdekit.load`: weights as safetensors, the rest as JSON, no code.
@@ -143,25 +205,10 @@ class LearnedFactor(LearnedPreconditioner):
 
     @abstractmethod
     def values(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
-        """The entries of L, float64, differentiable with respect to the weights; positive on the diagonal."""
+        """The entries of L with alpha = 1, float64, differentiable in the weights; positive on the diagonal."""
 
-    def inverse(
+    def fine(
         self, graph: MatrixGraph, values: Float[Tensor, " edges"], r: Float[Tensor, "*k nodes"]
     ) -> Float[Tensor, "*k nodes"]:
-        """(L L^T)^-1 r, differentiable in the values and in r."""
+        """(L L^T)^-1 r."""
         return algebra.solve(graph, values, r)
-
-    def setup(self, A: LinearOperator) -> LinearOperator:
-        """Let the network give each matrix its factor.
-
-        Raises:
-            InputError: no real symmetric CSR on the CPU, a row without a diagonal entry, or a matrix of another kind
-                than the network was trained on.
-        """
-        A = real_symmetric(type(self).__name__, A)
-        self.check(A)
-        with torch.no_grad():
-            graph = self.graph(A)
-            factors = algebra.factors(graph, self.values(graph.to(self.device)))
-        size = entries_and_fill([len(factor[1]) for factor in factors], (A.pattern.nnz + A.shape[0]) // 2)
-        return Factored(A, factors, f"{type(self).__name__}, {size}")

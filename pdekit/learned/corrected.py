@@ -1,7 +1,6 @@
 """Incomplete Cholesky factors that a network corrects."""
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -11,29 +10,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pdekit.core.checks import check_limit
 from pdekit.core.errors import InputError
-from pdekit.learned import algebra
 from pdekit.learned.base import LearnedFactor
 from pdekit.learned.features import largest, start_values
 from pdekit.learned.graphs import MatrixGraph
 from pdekit.learned.lean import LeanNet
-from pdekit.solvers.krylov.cg import conjugate_gradients
-from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.base import Preconditioner
-from pdekit.solvers.preconditioners.coarse_space import coarse_space
-from pdekit.solvers.preconditioners.factored import Factored, real_symmetric, upper_triangle
+from pdekit.solvers.preconditioners.factored import Factored, upper_triangle
 from pdekit.solvers.preconditioners.ic0 import IC0
 from pdekit.solvers.preconditioners.ict import ICT
-from pdekit.solvers.preconditioners.two_level import Form, TwoLevel, TwoLevelOperator, check_form, combined
+from pdekit.solvers.preconditioners.two_level import TwoLevel
 
-__all__ = ["CorrectedFactor", "corrected", "counted", "searched"]
+__all__ = ["CorrectedFactor", "corrected"]
 
-_STEPS = 5
-"""Steps of conjugate gradients on each probe."""
-_ALPHAS = (1.0, 0.5, 0.25)
-"""What of the correction is tried, before none."""
 _T = TypeVar("_T")
 
 
@@ -45,17 +35,10 @@ class CorrectedFactor(LearnedFactor):
     training f is 0, so that training starts from the classical factor. A diagonal entry never falls below a tenth of
     that of L0, so that L L^T is positive definite for any weights.
 
-    The classical part is never given up for something worse: for each matrix, a few steps of conjugate gradients on
-    random right-hand sides tell whether the correction helps (alpha = 1), a half or a quarter of it does, or nothing
-    (alpha = 0, the classical part alone). The operator's name says what was found.
-
     Args:
         network: gives f; None for a :class:`LeanNet`.
         start: of the classical factor: :class:`IC0` (also with relaxation) or :class:`ICT`, in the natural order.
-        coarse: "additive" or "balanced" adds the coarse space of :class:`TwoLevel`; train with a loss that knows it,
-            such as :class:`TwoLevelEnergy`: a factor trained alone spoils what the coarse space does.
-        probes: random right-hand sides on which alpha is chosen.
-        trained_on: what the network has seen.
+        coarse, probes, trained_on: see :class:`~pdekit.learned.base.LearnedPreconditioner`.
 
     Raises:
         InputError: a start that gives no factor in the order of the unknowns, or a network that is none.
@@ -73,14 +56,11 @@ class CorrectedFactor(LearnedFactor):
 
     network: nn.Module = field(default=None, repr=False)  # pyright: ignore[reportAssignmentType] - never None inside
     start: Preconditioner = field(default_factory=IC0)
-    coarse: Form | None = None
-    probes: int = 2
 
     def __post_init__(self):
         if self.network is None:
             object.__setattr__(self, "network", LeanNet())
-        if not isinstance(self.network, nn.Module):
-            raise InputError(f"CorrectedFactor has network={self.network!r}; expected one such as LeanNet().")
+        super().__post_init__()
         if not isinstance(self.start, IC0 | ICT):
             raise InputError(
                 f"CorrectedFactor has start={self.start!r}; expected IC0(), IC0(relaxation=0.97) or ICT()."
@@ -90,9 +70,6 @@ class CorrectedFactor(LearnedFactor):
                 f"CorrectedFactor has start={self.start}, which takes the unknowns in an order of its own, so that its "
                 'factor is not lower triangular; expected ordering="natural".'
             )
-        if self.coarse is not None:
-            check_form("CorrectedFactor", self.coarse)
-        check_limit("CorrectedFactor", "probes", self.probes)
 
     @property
     def classical(self) -> Preconditioner:
@@ -107,42 +84,20 @@ class CorrectedFactor(LearnedFactor):
         """The entries of L with alpha = 1, float64, differentiable with respect to the weights."""
         return corrected(graph, self._correction(graph))
 
-    def inverse(
-        self, graph: MatrixGraph, values: Float[Tensor, " edges"], r: Float[Tensor, "*k nodes"]
-    ) -> Float[Tensor, "*k nodes"]:
-        """(L L^T)^-1 r, with the coarse space where there is one; differentiable in the values and in r."""
-        if self.coarse is None:
-            return algebra.solve(graph, values, r)
-
-        def fine(v: Tensor) -> Tensor:
-            return algebra.solve(graph, values, v)
-
-        def product(v: Tensor) -> Tensor:
-            return algebra.symmetric(graph, graph.entries, v)
-
-        return combined(self.coarse, fine, graph.coarse, product, r)
-
-    def setup(self, A: LinearOperator) -> LinearOperator:
-        """Factor each matrix, let the network correct the factors, and find how far each correction helps.
+    def bind(self, A: CSR) -> Callable[[Sequence[float], str], Factored]:
+        """Factor each matrix and let the network correct the factors.
 
         Raises:
-            InputError: no real symmetric CSR on the CPU, a pivot of the classical factor that is not positive, or a
-                matrix of another kind than the network was trained on.
+            InputError: a pivot of the classical factor that is not positive.
         """
-        A = real_symmetric("CorrectedFactor", A)
-        self.check(A)
         start = self.start.setup(A)
-        with torch.no_grad():
-            columns = self._columns(A, start)
-            space = None if self.coarse is None else coarse_space(A)
+        columns = self._columns(A, start)
 
-            def operator(alphas: Sequence[float], name: str = "") -> LinearOperator:
-                factors = [one.factor(alpha) for one, alpha in zip(columns, alphas, strict=True)]
-                fine = Factored(A, factors, name)
-                return fine if space is None else TwoLevelOperator(A, fine, space, self.coarse)
+        def operator(alphas: Sequence[float], end: str) -> Factored:
+            factors = [one.factor(alpha) for one, alpha in zip(columns, alphas, strict=True)]
+            return Factored(A, factors, f"corrected {start.name}, {end}")
 
-            alphas = searched(A, operator, self.probes)
-            return operator(alphas, f"corrected {start.name}, {counted(alphas)}")
+        return operator
 
     def _correction(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
         """s f of each entry."""
@@ -249,36 +204,6 @@ def _by_columns(graph: MatrixGraph, *values: Float[Tensor, " edges"]) -> list[tu
         (indptr[n : m + 1] - np.int32(e), indices[e:f] - np.int32(n), *(each[e:f] for each in by_column))
         for n, m, e, f in zip(nodes[:-1], nodes[1:], edges[:-1], edges[1:], strict=True)
     ]
-
-
-def searched(A: CSR, operator: Callable[[Sequence[float]], LinearOperator], probes: int) -> list[float]:
-    """The largest alpha for each matrix with which conjugate gradients do better than without a correction."""
-    noise = torch.randn(probes, A.shape[0], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    b = noise.reshape(probes, *(1,) * len(A.batch_shape), A.shape[0]).expand(probes, *A.batch_shape, A.shape[0])
-
-    def gains(alphas: Sequence[float]) -> Tensor:
-        """What a few steps take from the square of the error in the norm of A: <b, x>, as x is A-orthogonal to it."""
-        wanted = b.new_zeros(b.shape[:-1])
-        x = conjugate_gradients(A, operator(alphas), b, None, wanted, _STEPS, check_every=None).x
-        gain = torch.linalg.vecdot(b, x).sum(0).flatten()
-        return torch.where(torch.isfinite(gain), gain, -torch.inf)
-
-    count = math.prod(A.batch_shape)
-    chosen, classical = [0.0] * count, gains([0.0] * count)
-    for alpha in _ALPHAS:
-        better = gains([alpha] * count) > classical
-        chosen = [alpha if not found and won else found for found, won in zip(chosen, better.tolist(), strict=True)]
-        if all(chosen):
-            break
-    return chosen
-
-
-def counted(alphas: Sequence[float]) -> str:
-    """ "alpha 1", or "alpha 1 in 7 matrices, 0 in 1"."""
-    counts = Counter(alphas)
-    if len(counts) == 1:
-        return f"alpha {alphas[0]:g}"
-    return "alpha " + ", ".join(f"{alpha:g} in {counts[alpha]} matrices" for alpha in sorted(counts, reverse=True))
 
 
 _SMALL = 20_000

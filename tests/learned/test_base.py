@@ -10,10 +10,13 @@ from solvers.sparse_problems import applied, dense, networks, nonsymmetric, trid
 from torch import nn
 
 from pdekit.core.errors import InputError
+from pdekit.learned import algebra
 from pdekit.learned.base import LearnedFactor, TrainedOn
 from pdekit.learned.features import start_values
+from pdekit.learned.graphs import MatrixGraph
 from pdekit.solvers import CG, CSR, IC0, Stencil, solve
 from pdekit.solvers.operators.csr import Points
+from pdekit.solvers.preconditioners.factored import Factored
 from pdekit.testing import check_preconditioner
 
 
@@ -35,8 +38,15 @@ class MultipleOfIC0(LearnedFactor):
     def classical(self):
         return IC0()
 
+    def graph(self, A):
+        return MatrixGraph.of(A, IC0())
+
     def values(self, graph):
         return self.network(graph)
+
+    def bind(self, A):
+        graph = self.graph(A)
+        return lambda alphas, end: Factored(A, algebra.factors(graph, self.values(graph)), f"a multiple, {end}")
 
 
 def with_geometry(A: CSR, dim: int, components: int = 1) -> CSR:
@@ -50,7 +60,7 @@ def test_setup_is_the_factor_that_the_network_gives():
     P, classical = MultipleOfIC0(Multiple(2.0)).setup(A), IC0().setup(A)
     np.testing.assert_allclose(applied(P), applied(classical) / 4, rtol=1e-12)
     assert P.batch_shape == (3,)
-    assert P.name.startswith("MultipleOfIC0, ")
+    assert P.name == "a multiple, alpha 0"  # conjugate gradients do not see a factor
     check_preconditioner(MultipleOfIC0(Multiple(2.0)), A)
 
 
@@ -114,4 +124,4 @@ def test_other_families_are_refused():
 
 
 def test_reports_do_not_show_the_network():
-    assert repr(MultipleOfIC0(Multiple())) == "MultipleOfIC0(trained_on=None)"
+    assert repr(MultipleOfIC0(Multiple())) == "MultipleOfIC0(coarse=None, probes=2, trained_on=None)"

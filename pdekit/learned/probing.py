@@ -1,0 +1,49 @@
+"""How far to trust a correction: what a few steps of conjugate gradients say of it, for each matrix."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from pdekit.solvers.krylov.cg import conjugate_gradients
+from pdekit.solvers.operators.base import LinearOperator
+from pdekit.solvers.operators.csr import CSR
+
+__all__ = ["counted", "searched"]
+
+_STEPS = 5
+"""Steps of conjugate gradients on each probe."""
+_ALPHAS = (1.0, 0.5, 0.25)
+"""What of the correction is tried, before none."""
+
+
+def searched(A: CSR, operator: Callable[[Sequence[float]], LinearOperator], probes: int) -> list[float]:
+    """The largest alpha for each matrix with which conjugate gradients do better than without a correction."""
+    noise = torch.randn(probes, A.shape[0], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    b = noise.reshape(probes, *(1,) * len(A.batch_shape), A.shape[0]).expand(probes, *A.batch_shape, A.shape[0])
+
+    def gains(alphas: Sequence[float]) -> Tensor:
+        """What a few steps take from the square of the error in the norm of A: <b, x>, as x is A-orthogonal to it."""
+        wanted = b.new_zeros(b.shape[:-1])
+        x = conjugate_gradients(A, operator(alphas), b, None, wanted, _STEPS, check_every=None).x
+        gain = torch.linalg.vecdot(b, x).sum(0).flatten()
+        return torch.where(torch.isfinite(gain), gain, -torch.inf)
+
+    count = math.prod(A.batch_shape)
+    chosen, classical = [0.0] * count, gains([0.0] * count)
+    for alpha in _ALPHAS:
+        better = gains([alpha] * count) > classical
+        chosen = [alpha if not found and won else found for found, won in zip(chosen, better.tolist(), strict=True)]
+        if all(chosen):
+            break
+    return chosen
+
+
+def counted(alphas: Sequence[float]) -> str:
+    """ "alpha 1", or "alpha 1 in 7 matrices, 0 in 1"."""
+    counts = Counter(alphas)
+    if len(counts) == 1:
+        return f"alpha {alphas[0]:g}"
+    return "alpha " + ", ".join(f"{alpha:g} in {counts[alpha]} matrices" for alpha in sorted(counts, reverse=True))
