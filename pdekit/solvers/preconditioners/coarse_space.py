@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse
 import torch
 from jaxtyping import Float
@@ -17,9 +16,7 @@ from pdekit.core.checks import is_fake
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator, Tag, owners
 from pdekit.solvers.operators.csr import CSR
-from pdekit.solvers.operators.pattern import Pattern
-from pdekit.solvers.preconditioners.aggregates import aggregates
-from pdekit.solvers.preconditioners.factored import batch_index, check_diagonal
+from pdekit.solvers.preconditioners.factored import check_diagonal, factor_each
 
 __all__ = ["CoarseSpace", "coarse_space"]
 
@@ -54,16 +51,8 @@ class CoarseSpace:
         """
         if len(spaces) == 1:
             return spaces[0]
-        starts = np.cumsum([0, *(space.size for space in spaces)]).astype(np.int32)
-        places = np.cumsum([0, *(space.factor[0][-1] for space in spaces)]).astype(np.int32)
-        indptr, indices, values = [starts[:1]], [starts[:0]], [np.empty(0)]
-        for space, start, place in zip(spaces, starts, places, strict=False):
-            indptr.append(space.factor[0][1:] + place)
-            indices.append(space.factor[1] + start)
-            values.append(space.factor[2])
-        blocks = [scipy.sparse.csr_array((0, 0)), *(space.basis for space in spaces)]
-        basis = scipy.sparse.csr_array(scipy.sparse.block_diag(blocks, format="csr"))
-        return CoarseSpace(basis, (np.concatenate(indptr), np.concatenate(indices), np.concatenate(values)))
+        basis = scipy.sparse.block_diag([space.basis for space in spaces], format="csr")
+        return CoarseSpace(scipy.sparse.csr_array(basis), _together([space.factor for space in spaces]))
 
     def apply(self, r: Float[Tensor, "*k n"]) -> Float[Tensor, "*k n"]:
         """Z (Z^T A Z)^-1 Z^T r, on the CPU wherever r is; differentiable in r.
@@ -146,21 +135,34 @@ def coarse_space(A: LinearOperator, aggregate: int = 64, smoothed: bool = True) 
         Vaněk, Mandel, Brezina, Computing 56 (1996) 179.
     """
     A = _suitable(A)
-    tentative = aggregates(A, aggregate)
-    if A.nullspace is not None:
-        tentative = _without(tentative, A.nullspace.detach().cpu().numpy())
-    indptr, indices = A.pattern.arrays
-    spaces = []
-    for i, entries in enumerate(A.entries.detach().cpu().reshape(-1, A.pattern.nnz).numpy()):
-        matrix = scipy.sparse.csr_array((entries, indices, indptr), shape=A.shape)
-        basis = tentative
-        if smoothed:
-            # Rows of sums of sizes in place of twice the diagonal, which they are for diffusion: no step is too long.
-            step = 2 * _DAMPING / abs(matrix).sum(axis=1)
-            basis = tentative - scipy.sparse.diags_array(step) @ (matrix @ tentative)
-        spaces.append(CoarseSpace(scipy.sparse.csr_array(basis), _factor(basis.T @ (matrix @ basis), A, i)))
-    space = CoarseSpace.join(spaces)
-    return CoarseSpace(space.basis, space.factor, A.batch_shape)
+    from pdekit.solvers.preconditioners.coarse_plan import plan_for  # compiled code is loaded on first use
+
+    plan = plan_for(A, aggregate, smoothed)
+    entries = A.entries.detach().cpu().reshape(math.prod(A.batch_shape), A.pattern.nnz).contiguous().numpy()
+    count, (n, m) = len(entries), plan.tentative.shape
+    values, factors = np.empty((count, len(plan.columns))), [_NOTHING] * count
+
+    def one(i: int) -> None:
+        values[i] = plan.basis(A, entries[i])
+        factors[i] = plan.factor(A, i, entries[i], values[i])
+
+    factor_each(one, A)
+    number = np.arange(count)[:, None]
+    starts = np.concatenate([[0], (number * len(plan.columns) + plan.starts[1:]).ravel()])
+    columns = (number * m + plan.columns).ravel()
+    basis = scipy.sparse.csr_array((values.ravel(), columns, starts), shape=(count * n, count * m))
+    return CoarseSpace(basis, _together(factors), A.batch_shape)
+
+
+def _together(factors: Sequence[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The factors of the blocks of one matrix as its factor."""
+    starts = np.cumsum([0, *(len(indptr) - 1 for indptr, _, _ in factors)]).astype(np.int32)
+    places = np.cumsum([0, *(len(indices) for _, indices, _ in factors)]).astype(np.int32)
+    indptr = [indptr[1:] + place for (indptr, _, _), place in zip(factors, places, strict=False)]
+    indices = [indices + start for (_, indices, _), start in zip(factors, starts, strict=False)]
+    values = [values for _, _, values in factors]
+    whole = zip(_NOTHING, (indptr, indices, values), strict=True)
+    return tuple(np.concatenate([first, *parts]) for first, parts in whole)  # pyright: ignore[reportReturnType]
 
 
 def _suitable(A: LinearOperator) -> CSR:
@@ -176,29 +178,5 @@ def _suitable(A: LinearOperator) -> CSR:
     return A
 
 
-def _without(columns: scipy.sparse.csr_array, nullspace: np.ndarray) -> scipy.sparse.csr_array:
-    """The columns less as many as the null space has, chosen so that no vector of it is left in their span."""
-    _, order = scipy.linalg.qr((columns.T @ nullspace).T, mode="r", pivoting=True)
-    return columns[:, np.sort(order[nullspace.shape[1] :])]
-
-
-def _factor(matrix: Any, A: CSR, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The complete Cholesky factor of a coarse matrix."""
-    from pdekit.kernels.sparse.incomplete import cholesky_with_threshold, upper_triangle  # loaded on first use
-
-    coarse = scipy.sparse.csr_array(matrix)
-    coarse.sort_indices()
-    pattern = Pattern(*(torch.from_numpy(part.astype(np.int64)) for part in (coarse.indptr, coarse.indices)))
-    order = pattern.cuthill_mckee
-    indptr, indices, source = upper_triangle(*pattern.arrays, order)
-    starts, columns, values, row, pivot = cholesky_with_threshold(indptr, indices, coarse.data[source], 0.0, 0.0, -1)
-    if row >= 0:
-        raise InputError(
-            f"The coarse matrix Z^T A Z{batch_index(A, i)} has a pivot that is not positive ({pivot:.1e} of its "
-            "diagonal entry), so the matrix is not positive definite. MINRES, GMRES and Direct() take it."
-        )
-    return starts, order[columns], values
-
-
-_DAMPING = 0.66
-"""Of the step of Jacobi."""
+_NOTHING = np.zeros(1, dtype=np.int32), np.zeros(0, dtype=np.int32), np.zeros(0)
+"""The factor of a matrix without unknowns."""
