@@ -14,7 +14,7 @@ from pdekit.learned import algebra
 from pdekit.learned.base import LearnedFactor, TrainedOn
 from pdekit.learned.features import start_values
 from pdekit.learned.graphs import MatrixGraph
-from pdekit.solvers import CG, CSR, IC0, Stencil, solve
+from pdekit.solvers import CG, CSR, IC0, DenseMatrix, solve
 from pdekit.solvers.operators.csr import Points
 from pdekit.solvers.preconditioners.factored import Factored
 from pdekit.testing import check_preconditioner
@@ -89,10 +89,10 @@ def test_setup_makes_no_gradients():
         (nonsymmetric(), "takes symmetric matrices"),
         (nonsymmetric(complex_=True), "is complex"),
         (
-            CSR.from_scipy(scipy.sparse.diags_array([1.0, 1.0, 0.0, 1.0]).tocsr()),
-            "Row 2 has 0 on the diagonal",
+            CSR.from_scipy(scipy.sparse.diags_array([1.0, 1.0, -1.0, 1.0]).tocsr()),
+            "Row 2 has -1 on the diagonal",
         ),
-        (Stencil([torch.ones(8, 7), torch.ones(7, 8)]), "needs a CSR"),
+        (DenseMatrix(torch.eye(3, dtype=torch.float64)), "needs a CSR"),
     ],
 )
 def test_matrices_without_such_a_factor_are_refused(A, message):
