@@ -16,7 +16,6 @@ from pdekit.learned.features import largest, start_values
 from pdekit.learned.graphs import MatrixGraph
 from pdekit.learned.lean import LeanNet
 from pdekit.solvers.operators.base import LinearOperator
-from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.factored import Factored, upper_triangle
