@@ -2,20 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from pdekit.core.errors import InputError
 from pdekit.solvers.operators.base import LinearOperator, Tag
-from pdekit.solvers.operators.csr import CSR, Points
+from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.operators.pattern import Pattern
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.coarse_space import CoarseSpace, coarse_space
@@ -47,7 +46,7 @@ class MatrixGraph:
         count: the number of matrices.
         points: ``(nodes, dim)``, where the unknowns are; None where the matrices do not tell.
         component: ``(nodes,)`` int64, of a vector field, which an unknown is; None where the matrices do not tell.
-        near_nullspace: ``(nodes, modes)``, what the matrices nearly annihilate; None where they do not tell.
+        matrices: the matrices themselves, wherever the rest is.
 
     Example:
         >>> import scipy.sparse
@@ -68,7 +67,7 @@ class MatrixGraph:
     count: int
     points: Float[Tensor, "nodes dim"] | None = None
     component: Int[Tensor, " nodes"] | None = None
-    near_nullspace: Float[Tensor, "nodes modes"] | None = None
+    matrices: tuple[CSR, ...] = field(default=(), repr=False)
 
     @staticmethod
     def of(A: CSR | Sequence[CSR], start: Preconditioner | None = None) -> "MatrixGraph":
@@ -108,12 +107,11 @@ class MatrixGraph:
             return torch.cat([getattr(graph, name) + k for graph, k in zip(graphs, first, strict=False)])
 
         told = {name: joined(name) for name in _OPTIONAL if getattr(graphs[0], name) is not None}
-        whole = MatrixGraph(
+        return MatrixGraph(
             joined("rows", nodes), joined("cols", nodes), joined("entries"), told.pop("start", None),
-            joined("diagonal", edges), joined("owner", matrices), matrices[-1], **told,
+            joined("diagonal", edges), joined("owner", matrices), matrices[-1],
+            matrices=tuple(A for graph in graphs for A in graph.matrices), **told,
         )  # fmt: skip
-        whole.__dict__["_parts"] = graphs  # whose coarse spaces serve in every join
-        return whole
 
     @property
     def nodes(self) -> int:
@@ -149,36 +147,20 @@ class MatrixGraph:
         if torch.device(device) == self.device:
             return self
         moved = {
-            field.name: value.to(device)
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), Tensor)
+            each.name: value.to(device)
+            for each in fields(self)
+            if isinstance(value := getattr(self, each.name), Tensor)
         }
         return replace(self, **moved)
-
-    def matrices(self) -> list[CSR]:
-        """The matrices again, without entries that are 0, on the CPU."""
-        rows, cols, entries = (part.cpu().numpy() for part in (self.rows, self.cols, self.entries))
-        made = []
-        for i in range(self.count):
-            unknowns, edges = (slice(starts[i], starts[i + 1]) for starts in (self.node_starts, self.edge_starts))
-            n, places = unknowns.stop - unknowns.start, (rows[edges] - unknowns.start, cols[edges] - unknowns.start)
-            lower = scipy.sparse.coo_array((entries[edges], places), shape=(n, n))
-            beside = np.where(places[0] > places[1], entries[edges], 0.0)
-            upper = scipy.sparse.coo_array((beside, places[::-1]), shape=(n, n))
-            near = None if self.near_nullspace is None else self.near_nullspace[unknowns].cpu()
-            one = CSR.from_scipy(lower.tocsr() + upper.tocsr(), tags=frozenset({Tag.SYMMETRIC}), near_nullspace=near)
-            if self.points is not None and self.component is not None:
-                one.geometry = Points(self.points[unknowns].cpu(), self.component[unknowns].cpu())
-            made.append(one)
-        return made
 
     @cached_property
     def coarse(self) -> CoarseSpace:
         """The coarse spaces of the matrices as one, for vectors through all of them: of `coarse_space(A)` of each."""
-        parts = self.__dict__.get("_parts")
-        return CoarseSpace.join(
-            [part.coarse for part in parts] if parts else [coarse_space(A) for A in self.matrices()]
-        )
+        if not self.matrices:
+            raise InputError(
+                "The graph knows no matrices to make coarse spaces of; expected one made by MatrixGraph.of."
+            )
+        return CoarseSpace.join([coarse_space(A) for A in self.matrices])
 
     def data(self) -> "torch_geometric.data.Data":
         """The graph as torch_geometric takes it.
@@ -205,15 +187,13 @@ def _apart(A: CSR, start: Preconditioner | None) -> list[MatrixGraph]:
     lower = A.entries.detach().reshape(-1, pattern.nnz)[:, places]
     diagonal = torch.nonzero(rows == cols)[:, 0]
     _check_diagonal(A, diagonal, lower)
-    geometry = A.geometry
+    points, component = A.geometry or (None, None)
     factors = _factors(A, start) if start is not None else [None] * len(lower)
     graphs = []
-    for entries, factor in zip(lower, factors, strict=True):
-        one = MatrixGraph(
-            rows, cols, entries, None, diagonal, torch.zeros_like(diagonal), 1,
-            None if geometry is None else geometry.points, None if geometry is None else geometry.component,
-            A.near_nullspace,
-        )  # fmt: skip
+    for place, entries, factor in zip(np.ndindex(*A.batch_shape), lower, factors, strict=True):
+        matrices = (A[place] if place else A,)
+        owner = torch.zeros_like(diagonal)
+        one = MatrixGraph(rows, cols, entries, None, diagonal, owner, 1, points, component, matrices)
         graphs.append(one if factor is None else _with_start(one, factor))
     return graphs
 
@@ -299,5 +279,5 @@ def _check_alike(graphs: Sequence[MatrixGraph]) -> None:
         )
 
 
-_OPTIONAL = {"start": "a start", "points": "geometry", "component": "components", "near_nullspace": "a near null space"}
+_OPTIONAL = {"start": "a start", "points": "geometry", "component": "components"}
 """Attributes that graphs may lack, and how messages name them."""

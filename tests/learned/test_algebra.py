@@ -1,11 +1,13 @@
 """Products and solves on graphs against dense algebra and finite differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from solvers.sparse_problems import dense, laplacian, networks
 
-from pdekit.learned import MatrixGraph, algebra
+from pdekit.learned import MatrixGraph, algebra, edge_features
 from pdekit.solvers import CG, CSR, IC0, ICT, solve
 from pdekit.solvers.preconditioners.factored import Factored
 from pdekit.testing import check_device
@@ -103,8 +105,8 @@ class Given(IC0):
 
 def on_a_device(device) -> None:
     index = torch.arange(4, device=device)
-    cols = torch.tensor([0, 0, 1, 1, 2, 2, 3], device=device)
-    rows = torch.tensor([0, 1, 1, 2, 2, 3, 3], device=device)
+    edges = torch.arange(7, device=device)
+    rows, cols = (edges + 1) // 2, edges // 2
     entries = torch.ones(7, dtype=torch.float64, device=device)
     graph = MatrixGraph(rows, cols, entries, None, 2 * index, 0 * index, 1)
     values = torch.rand(7, dtype=torch.float64, device=device).add(1).requires_grad_()
@@ -115,6 +117,8 @@ def on_a_device(device) -> None:
         assert found.device == x.device
         for gradient in torch.autograd.grad(found.square().sum(), (values, x)):
             assert gradient.device == x.device
+    for start in (None, entries):
+        assert edge_features(replace(graph, start=start)).device == x.device
 
 
 def test_on_an_accelerator():

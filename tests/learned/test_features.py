@@ -6,7 +6,6 @@ from solvers.sparse_problems import laplacian, networks
 
 from pdekit.learned import MatrixGraph, edge_features, features
 from pdekit.solvers import CSR, IC0, ICT
-from pdekit.testing import check_device
 
 
 @pytest.mark.parametrize("start", [None, IC0(relaxation=0.9), ICT(1e-3)])
@@ -35,16 +34,3 @@ def test_multiples_of_a_matrix_look_the_same():
     for start in (None, IC0()):
         one, other = (edge_features(MatrixGraph.of(factor * A, start)) for factor in (1.0, 1e8))
         torch.testing.assert_close(one, other, rtol=1e-6, atol=0)
-
-
-def on_a_device(device) -> None:
-    index = torch.arange(3, device=device)
-    rows, cols = torch.tensor([0, 1, 1, 2, 2], device=device), torch.tensor([0, 0, 1, 1, 2], device=device)
-    entries = torch.ones(5, dtype=torch.float64, device=device)
-    for start in (None, entries):
-        graph = MatrixGraph(rows, cols, entries, start, 2 * index, 0 * index, 1)
-        assert edge_features(graph).device == entries.device
-
-
-def test_on_an_accelerator():
-    check_device(on_a_device)

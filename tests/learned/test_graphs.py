@@ -1,5 +1,7 @@
 """Graphs of matrices against SciPy's sparse triangles."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -51,23 +53,11 @@ def test_graphs_of_several_batches_are_those_of_their_matrices_joined():
     assert joined.count == at_once.count == 3
 
 
-def test_geometry_and_near_null_space_go_with_the_nodes():
-    A, modes = elasticity(3)
-    A = CSR(A.pattern, None, A.entries, geometry=A.geometry, near_nullspace=torch.from_numpy(modes))
+def test_geometry_goes_with_the_nodes():
+    A, _ = elasticity(3)
     graph = MatrixGraph.of([A, A])
     assert torch.equal(graph.points, A.geometry.points.repeat(2, 1))
     assert torch.equal(graph.component, A.geometry.component.repeat(2))
-    assert torch.equal(graph.near_nullspace, A.near_nullspace.repeat(2, 1))
-
-
-@pytest.mark.parametrize("start", [None, ICT(1e-3)])
-def test_the_matrices_come_back(start):
-    A, modes = elasticity(3)
-    A = CSR(A.pattern, None, A.entries, geometry=A.geometry, near_nullspace=torch.from_numpy(modes))
-    for matrix in MatrixGraph.of([A, A], start).matrices():
-        assert abs(matrix.to_scipy() - A.to_scipy()).max() == 0
-        assert torch.equal(matrix.geometry.points, A.geometry.points)
-        assert torch.equal(matrix.near_nullspace, A.near_nullspace)
 
 
 def test_the_coarse_space_is_that_of_each_matrix():
@@ -90,12 +80,12 @@ def test_torch_geometric_takes_it():
 
 
 def test_a_move_leaves_out_nothing():
-    A, modes = elasticity(3)
-    graph = MatrixGraph.of(CSR(A.pattern, None, A.entries, geometry=A.geometry, near_nullspace=torch.from_numpy(modes)))
+    graph = MatrixGraph.of(elasticity(3)[0])
     moved = graph.to("meta")
-    for name in ("rows", "cols", "entries", "diagonal", "owner", "points", "component", "near_nullspace"):
+    for name in ("rows", "cols", "entries", "diagonal", "owner", "points", "component"):
         assert getattr(moved, name).device.type == "meta", name
     assert moved.start is None
+    assert moved.matrices == graph.matrices
 
 
 def with_row(change) -> CSR:
@@ -126,6 +116,7 @@ def of_dimension(dim: int) -> CSR:
         (lambda: MatrixGraph.of(-networks(9)), "Row 0 has -.* on the diagonal; expected a positive number"),
         (lambda: MatrixGraph.of([of_dimension(2), of_dimension(3)]), "2 dimensions and graph 1 in 3"),
         (lambda: MatrixGraph.of([networks(9), of_dimension(3)]), "Graph 0 comes without geometry"),
+        (lambda: replace(MatrixGraph.of(networks(9)), matrices=()).coarse, "knows no matrices.*MatrixGraph.of"),
         (lambda: MatrixGraph.of(networks(9), Jacobi()), "start=Jacobi.* gives no factor .*; expected IC0"),
         (lambda: MatrixGraph.of(networks(9), IC0(ordering="cuthill-mckee")), 'expected ordering="natural"'),
     ],
