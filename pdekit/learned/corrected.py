@@ -101,9 +101,10 @@ class CorrectedFactor(LearnedFactor):
         return operator
 
     def _correction(self, graph: MatrixGraph) -> Float[Tensor, " edges"]:
-        """s f of each entry."""
+        """s f of each entry; 0 where wild weights make f infinite or NaN."""
         owner = graph.owner.index_select(0, graph.rows)
-        return largest(graph).index_select(0, owner) * self.network(graph).to(torch.float64)
+        finite = torch.nan_to_num(self.network(graph).to(torch.float64), 0.0, 0.0, 0.0)
+        return largest(graph).index_select(0, owner) * finite
 
     def _columns(self, A: CSR, start: Factored) -> "list[_Columns]":
         """The classical factors and their corrections, by one kernel where the network has it."""
@@ -153,8 +154,7 @@ class _Columns(NamedTuple):
         from pdekit.kernels.learned.lean import corrected as corrected_columns
 
         values = np.empty_like(self.lower)
-        correction = self.correction if alpha else np.zeros_like(values)  # weights may have made it NaN
-        corrected_columns(self.indptr, self.lower, correction, alpha, values)
+        corrected_columns(self.indptr, self.lower, self.correction, alpha, values)
         return self.indptr, self.indices, values
 
 

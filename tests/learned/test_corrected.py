@@ -25,10 +25,11 @@ HELPFUL = IC0(relaxation=0.97)
 
 
 def towards(A: CSR, goal: IC0, times: float = 1.0) -> Given:
-    """A network that knows how IC(0) becomes another factor of this matrix."""
-    graph = MatrixGraph.of(A, IC0())
-    step = times * (MatrixGraph.of(A, goal).start - graph.start)
-    return Given(step / largest(graph)[graph.owner[graph.rows]])
+    """A network that knows how IC(0) becomes another factor of this matrix, of smaller diagonal."""
+    graph, wanted = MatrixGraph.of(A, IC0()), MatrixGraph.of(A, goal).start
+    step, root = wanted - graph.start, graph.start[graph.diagonal]
+    step[graph.diagonal] = 0.9 * root * torch.log((wanted[graph.diagonal] / root - 0.1) / 0.9)
+    return Given(times * step / largest(graph)[graph.owner[graph.rows]])
 
 
 def lower(P: Factored, i: int = 0) -> np.ndarray:
@@ -222,7 +223,7 @@ def test_results_do_not_depend_on_threads():
         ({"start": IC0(ordering="cuthill-mckee")}, "an order of its own"),
         ({"coarse": "both"}, "form='both'; expected one of balanced, additive"),
         ({"probes": 0}, "probes=0"),
-        ({"network": LeanNet}, "expected one such as LeanNet"),
+        ({"network": LeanNet}, "expected a module such as LeanNet"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, message):
@@ -244,10 +245,9 @@ def test_matrices_without_a_factor_are_refused():
 def train_a_step(device: torch.device) -> None:
     """Two unknowns in each of two matrices."""
     ints = [
-        torch.tensor(each, device=device)
-        for each in ([0, 1, 1, 2, 3, 3], [0, 0, 1, 2, 2, 3], [0, 2, 3, 5], [0, 0, 1, 1])
+        torch.tensor(each).to(device) for each in ([0, 1, 1, 2, 3, 3], [0, 0, 1, 2, 2, 3], [0, 2, 3, 5], [0, 0, 1, 1])
     ]
-    entries = torch.tensor([4.0, -1, 4, 2, -1, 2], dtype=torch.float64, device=device)
+    entries = torch.tensor([4.0, -1, 4, 2, -1, 2], dtype=torch.float64).to(device)
     graph = MatrixGraph(ints[0], ints[1], entries, entries / 2, ints[2], ints[3], 2)
     for network in (LeanNet, PublishedCorrection):
         with device:

@@ -103,7 +103,7 @@ def corrections(indptr, indices, lower, entries, weights, edges, nodes, blocks, 
         edges: ``(blocks of all entries, 8, BLOCK)`` float32 scratch.
         nodes: ``(n, 8)`` float32 scratch.
         blocks: ``(40, BLOCK)`` float32 scratch, of finite numbers.
-        out: ``(nnz,)`` float64, receives the corrections.
+        out: ``(nnz,)`` float64, receives the corrections; 0 where they are not finite.
     """
     count = len(indices)
     x, hidden = blocks[:24], blocks[24:]
@@ -159,7 +159,8 @@ def corrections(indptr, indices, lower, entries, weights, edges, nodes, blocks, 
         _dense(w1, b1, edges[block], hidden, True)
         _dense(w2, b2, hidden, x, False)
         for k in range(min(BLOCK, count - first)):
-            out[first + k] = factor * x[0, k]
+            value = factor * x[0, k]
+            out[first + k] = value if np.isfinite(value) else 0.0
 
 
 @jit
