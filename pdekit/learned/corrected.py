@@ -91,7 +91,7 @@ class CorrectedFactor(LearnedFactor):
         Raises:
             InputError: a pivot of the classical factor that is not positive.
         """
-        start = self.start.setup(A)
+        start: Any = self.start.setup(A)
         columns = self._columns(A, start)
 
         def operator(alphas: Sequence[float], end: str) -> Factored:
@@ -112,14 +112,19 @@ class CorrectedFactor(LearnedFactor):
         if compiled is None:
             graph = MatrixGraph.of(A, _Made(start))
             correction = self._correction(graph.to(self.device)).cpu()
-            return [_Columns(*each) for each in _by_columns(graph, start_values(graph), correction)]
+            return [_Columns._make(each) for each in _by_columns(graph, start_values(graph), correction)]
         if isinstance(self.start, IC0):
             sources = _on_pattern(A, start)
         else:
             graph = MatrixGraph.of(A, _Made(start))
             sources = _by_columns(graph, start_values(graph), graph.entries)
         infer = compiled()
-        return _each(lambda i, space: _Columns(*sources[i][:3], infer(*sources[i], space)), A)
+
+        def one(i: int, space: dict) -> _Columns:
+            indptr, indices, lower, entries = sources[i]
+            return _Columns(indptr, indices, lower, infer(indptr, indices, lower, entries, space))
+
+        return _each(one, A)
 
 
 def corrected(graph: MatrixGraph, correction: Float[Tensor, " edges"]) -> Float[Tensor, " edges"]:

@@ -88,10 +88,10 @@ class LeanNet(nn.Module):
 
     def _packed(self) -> np.ndarray:
         """The weights as the kernel takes them: float32, layer after layer, inputs filled up to a multiple of 4."""
+        ends: list[list[Any]] = [[network[0], network[2]] for network in (self.encoder, self.decoder)]
         flat = []
-        for network in (self.encoder, *(step.network for step in self.passes), self.decoder):
-            for layer in (network[0], network[2]):
-                flat += [pad(layer.weight, (0, -layer.in_features % 4)).flatten(), layer.bias]
+        for layer in [*ends[0], *(each for step in self.passes for each in (step.first, step.last)), *ends[1]]:
+            flat += [pad(layer.weight, (0, -layer.in_features % 4)).flatten(), layer.bias]
         return torch.cat([*flat, self.scale[None]]).detach().cpu().numpy()
 
 
@@ -100,14 +100,15 @@ class _Pass(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.network = perceptron(3 * _WIDTH, _HIDDEN, _WIDTH)
+        self.first = nn.Linear(3 * _WIDTH, _HIDDEN)
+        self.last = nn.Linear(_HIDDEN, _WIDTH)
 
     def forward(self, edges: Float[Tensor, "edges 8"], graph: MatrixGraph) -> Float[Tensor, "edges 8"]:
         by_row, by_col = edges.split(_ROW, 1)
         sums = [scatter(part, to, dim_size=graph.nodes) for part, to in ((by_row, graph.rows), (by_col, graph.cols))]
-        nodes, (first, _, last) = torch.cat(sums, 1), self.network
+        nodes = torch.cat(sums, 1)
         # What the first layer makes of the nodes is found before it is sent along the edges, of which there are more.
-        of_edge, of_row, of_col = first.weight.split(_WIDTH, 1)
-        hidden = linear(edges, of_edge, first.bias)
+        of_edge, of_row, of_col = self.first.weight.split(_WIDTH, 1)
+        hidden = linear(edges, of_edge, self.first.bias)
         hidden = hidden + linear(nodes, of_row).index_select(0, graph.rows)
-        return last((hidden + linear(nodes, of_col).index_select(0, graph.cols)).relu())
+        return self.last((hidden + linear(nodes, of_col).index_select(0, graph.cols)).relu())

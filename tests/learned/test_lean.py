@@ -15,9 +15,10 @@ def textbook(network: LeanNet, A: np.ndarray, L: np.ndarray, stored: np.ndarray)
     """The corrections of one matrix, ``(n, n)``, in float64."""
     weights = {name: weight.detach().double().numpy() for name, weight in network.named_parameters()}
 
-    def layers(x: np.ndarray, name: str) -> np.ndarray:
-        hidden = np.maximum(x @ weights[f"{name}.0.weight"].T + weights[f"{name}.0.bias"], 0)
-        return hidden @ weights[f"{name}.2.weight"].T + weights[f"{name}.2.bias"]
+    def layers(x: np.ndarray, name: str, ends: tuple[str, str] = ("0", "2")) -> np.ndarray:
+        first, last = (f"{name}.{end}" for end in ends)
+        hidden = np.maximum(x @ weights[f"{first}.weight"].T + weights[f"{first}.bias"], 0)
+        return hidden @ weights[f"{last}.weight"].T + weights[f"{last}.bias"]
 
     n, s, root = len(A), np.abs(L).max(), np.diag(L)
     everywhere = np.ones((n, n))
@@ -26,7 +27,8 @@ def textbook(network: LeanNet, A: np.ndarray, L: np.ndarray, stored: np.ndarray)
     for step in range(2):
         nodes = np.concatenate([edges[..., :4].sum(1), edges[..., 4:].sum(0)], -1)
         ends = [np.broadcast_to(nodes[:, None], edges.shape), np.broadcast_to(nodes[None], edges.shape)]
-        edges = (edges + layers(np.concatenate([edges, *ends], -1), f"passes.{step}.network")) * stored[..., None]
+        told = np.concatenate([edges, *ends], -1)
+        edges = (edges + layers(told, f"passes.{step}", ("first", "last"))) * stored[..., None]
     return weights["scale"] * layers(edges, "decoder")[..., 0] * stored
 
 
