@@ -1,0 +1,207 @@
+"""What the networks promise; oracles: dense matrices, a multigrid cycle of dense matrices."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from learned.directions.lattices import around_obstacles
+from learned.directions.networks_to_test import randomised
+
+from pdekit.core import InputError
+from pdekit.learned.directions import ConvolutionNet, DirectionNet
+from pdekit.learned.directions.geometry import Conductors, halved, spread
+from pdekit.solvers import Stencil
+from pdekit.testing import check_device
+
+each_dimension = pytest.mark.parametrize("shape", [(12, 9), (6, 5, 7)], ids=["2-D", "3-D"])
+
+
+@each_dimension
+def test_conductors_are_the_matrix(shape):
+    A, _ = around_obstacles(shape, medium=True)
+    found = Conductors.of(A)
+    d = len(shape)
+    for i in range(2):
+        dense = A.to_scipy((i,)).toarray()
+        dense /= dense.diagonal().max()
+        fluid = abs(dense).sum(1) > dense.diagonal()
+        couplings = found.couplings[i].sum(0).flatten().numpy()
+        np.testing.assert_allclose(couplings, -np.tril(dense, -1).sum(1) - np.triu(dense, 1).sum(1), atol=1e-6)
+        np.testing.assert_allclose(
+            (couplings + found.ground[i].flatten().numpy())[fluid], dense.diagonal()[fluid], 1e-5
+        )
+        assert (found.share[i].flatten().numpy() == fluid).all()
+    assert found.ground.shape == (2, *shape)
+    assert found.couplings.shape == (2, 2 * d, *shape)
+
+
+def test_coarse_conductors_of_a_box_are_those_of_the_coarse_box():
+    # Oracle: the 5-point matrix of twice the spacing, up to what leads to the walls: half as far, twice the area.
+    fine = Conductors.of(Stencil([torch.ones(9, 12), torch.ones(8, 13)]))
+    coarse = fine.coarser()
+    assert coarse.share.shape == (4, 6)
+    for face in coarse.inner:
+        torch.testing.assert_close(face, torch.full_like(face, 0.25))
+    odd = Conductors.of(Stencil([torch.ones(8, 5), torch.ones(7, 6)])).coarser()
+    assert [face.shape for face in odd.inner] == [(3, 3), (4, 2)]
+    assert (odd.share == 1).all()
+
+
+def test_halving_and_spreading():
+    field = torch.randn(2, 5, 4)
+    summed = halved(field, [-2, -1])
+    assert summed.shape == (2, 3, 2)
+    torch.testing.assert_close(summed.sum((1, 2)), field.sum((1, 2)))
+    back = spread(summed, (5, 4))
+    # Oracle: each is the adjoint of the other.
+    other = torch.randn(2, 3, 2)
+    torch.testing.assert_close((summed * other).sum(), (field * spread(other, (5, 4))).sum())
+    assert back[0, 4, 3] == summed[0, 2, 1]
+
+
+def plain_cycle(scale):
+    """The dense matrix of a multigrid cycle for the conductors of one matrix, by recursion."""
+    lattice = scale.share.shape
+    places = list(itertools.product(*map(range, lattice)))
+    number = {place: i for i, place in enumerate(places)}
+    couplings = scale.couplings.double()
+    A = np.zeros((len(places),) * 2)
+    for place in places:
+        steps = [tuple(s * (j == k) for j in range(len(lattice))) for k in range(len(lattice)) for s in (-1, 1)]
+        for tap, step in enumerate(steps):
+            other = tuple(x + s for x, s in zip(place, step, strict=True))
+            if other in number:
+                A[number[place], number[other]] -= couplings[(tap, *place)]
+        A[number[place], number[place]] += couplings[(slice(None), *place)].sum() + scale.ground[place]
+    coupled = A.diagonal() > 0
+    diagonal = np.where(coupled, A.diagonal(), 1.0)
+    smoother = np.diag(0.8 * coupled / diagonal)
+    inverse = smoother
+    if max(lattice) > 2:
+        coarse = scale.coarser()
+        cells = list(itertools.product(*map(range, coarse.share.shape)))
+        sums = np.zeros((len(cells), len(places)))
+        for place in places:
+            sums[cells.index(tuple(x // 2 for x in place)), number[place]] = 1
+        linear = np.zeros_like(A)
+        for place, other in itertools.product(places, places):
+            distance = [abs(x - y) for x, y in zip(place, other, strict=True)]
+            if max(distance) <= 1:
+                linear[number[place], number[other]] = coupled[number[place]] * np.prod(
+                    [0.5 / (1 + x) for x in distance]
+                )
+        left = np.eye(len(places)) - A @ inverse
+        inverse = inverse + linear @ sums.T @ plain_cycle(coarse) @ sums @ left
+    return inverse + smoother @ (np.eye(len(places)) - A @ inverse)
+
+
+@each_dimension
+def test_untrained_network_is_a_multigrid_cycle(shape):
+    A, b = around_obstacles(shape, medium=True)
+    network = DirectionNet(len(shape))
+    found = network(b.float().reshape(2, *shape), network.geometry(A)).flatten(1).detach()
+    for i in range(2):
+        expected = plain_cycle(Conductors.of(A[i])) @ b[i].numpy()
+        np.testing.assert_allclose(found[i], expected, rtol=0, atol=2e-5 * abs(expected).max())
+
+
+@each_dimension
+@pytest.mark.parametrize("systems", [(), (2,), (3, 2)])
+def test_kernels_are_the_torch_operations(shape, systems):
+    A, _ = around_obstacles(shape, medium=True)
+    network = randomised(DirectionNet(len(shape), levels=2))
+    r = torch.randn(*systems, *shape)
+    slow = network.geometry(A)
+    with torch.no_grad():
+        quick = network.geometry(A)
+        assert quick.fused is not None
+        assert slow.fused is None
+        found, expected = network(r, quick), network(r, slow)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+@each_dimension
+def test_linear_in_the_residual_but_not_in_the_matrix(shape):
+    A, _ = around_obstacles(shape)
+    network = randomised(DirectionNet(len(shape), levels=2))
+    geometry = network.geometry(A)
+    x, y = torch.randn(2, 2, *shape)
+    torch.testing.assert_close(
+        network(2.0 * x - 3.0 * y, geometry),
+        2.0 * network(x, geometry) - 3.0 * network(y, geometry),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    network = randomised(ConvolutionNet(len(shape), width=4))
+    geometry = network.geometry(A)
+    assert not torch.allclose(network(2.0 * x, geometry), 2.0 * network(x, geometry), rtol=1e-2)
+
+
+@each_dimension
+@pytest.mark.parametrize("kind", [DirectionNet, ConvolutionNet])
+def test_points_that_are_coupled_to_nothing_keep_to_themselves(shape, kind):
+    A, _ = around_obstacles(shape)
+    network = randomised(kind(len(shape)))
+    geometry, solid = network.geometry(A), Conductors.of(A).share == 0
+    r = torch.randn(2, *shape)
+    assert solid.any()
+    assert torch.equal(network(r, geometry)[solid], r[solid])
+    if kind is DirectionNet:  # the published one reads whatever is there
+        fluid_only = network(torch.where(solid, 0.0, r), geometry)
+        assert torch.equal(network(r, geometry)[~solid], fluid_only[~solid])
+
+
+@pytest.mark.parametrize("kind", [DirectionNet, ConvolutionNet])
+def test_residuals_and_matrices_broadcast(kind):
+    A, _ = around_obstacles((8, 6), 3)
+    network = randomised(kind(2))
+    geometry = network.geometry(A)
+    r = torch.randn(4, 3, 8, 6)
+    many = network(r, geometry)
+    for i in range(3):
+        one = network.geometry(A[i])
+        torch.testing.assert_close(network(r[:, i], one), many[:, i], rtol=1e-3, atol=1e-5 * float(many.abs().max()))
+        torch.testing.assert_close(network(r[0, i], one), many[0, i], rtol=1e-3, atol=1e-5 * float(many.abs().max()))
+
+
+def test_a_factor_of_the_matrix_does_not_matter():
+    A, b = around_obstacles((8, 6), 2)
+    network = randomised(DirectionNet(2))
+    scaled = A.with_values([1e30 * values for values in A.values])
+    r = b.float().reshape(2, 8, 6)
+    torch.testing.assert_close(network(r, network.geometry(A)), network(r, network.geometry(scaled)))
+
+
+def test_sizes():
+    # Kernels of 9 taps: 3 at the finest scale, 4 at the others, from 7 channels by way of 8.
+    assert sum(weight.numel() for weight in DirectionNet(2).parameters()) == 5 * (7 * 8 * 9 + 8) + 9 * (27 + 4 * 36)
+    assert repr(DirectionNet(3, levels=4)) == "DirectionNet(dim=3, levels=4, hidden=8)"
+
+
+def trained_on_a_device(device):
+    with device:
+        network = DirectionNet(2, levels=2)
+        A = Stencil([torch.ones(2, 9, 8, device=device), torch.ones(2, 8, 9, device=device)])
+    network(torch.ones(2, 8, 8, device=device), network.geometry(A)).sum().backward()
+    with device:
+        published = ConvolutionNet(2, width=4)
+    published(torch.ones(2, 8, 8, device=device), published.geometry(A)).sum().backward()
+
+
+def test_on_an_accelerator():
+    check_device(trained_on_a_device)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DirectionNet(4), "DirectionNet has dim=4; expected 2 or 3"),
+        (lambda: DirectionNet(2, levels=1), "levels=1; expected 2 or more"),
+        (lambda: ConvolutionNet(1), "ConvolutionNet has dim=1"),
+        (lambda: ConvolutionNet(2, width=0), "width=0"),
+    ],
+)
+def test_refusals(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
