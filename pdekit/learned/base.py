@@ -16,6 +16,7 @@ from pdekit.learned.graphs import MatrixGraph
 from pdekit.learned.probing import counted, searched
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
+from pdekit.solvers.operators.entries import written_out
 from pdekit.solvers.preconditioners.base import Preconditioner
 from pdekit.solvers.preconditioners.coarse_space import coarse_space
 from pdekit.solvers.preconditioners.factored import real_symmetric
@@ -164,13 +165,13 @@ class LearnedPreconditioner(Preconditioner):
         """
 
     def setup(self, A: LinearOperator) -> LinearOperator:
-        """Let the network give its numbers for each matrix, and find how much of them helps.
+        """Let the network give its numbers for each matrix, and find how much of them helps; a Stencil is written out.
 
         Raises:
             InputError: no real symmetric CSR with a positive diagonal, one that is not on the CPU where the recipe
                 needs that, or a matrix of another kind than the network was trained on.
         """
-        A = self.accepted(A)
+        A = self.accepted(written_out(A))
         if self.trained_on is not None:
             self.trained_on.check_matrix(type(self).__name__, A)
         with torch.no_grad():
