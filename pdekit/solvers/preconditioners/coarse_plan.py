@@ -45,6 +45,11 @@ class Plan:
     triangle: tuple[np.ndarray, np.ndarray, np.ndarray]
     order: np.ndarray
 
+    @property
+    def size(self) -> int:
+        """Columns of Z."""
+        return len(self.order)
+
     def basis(self, A: CSR, a: np.ndarray) -> np.ndarray:
         """The entries of Z of one matrix with entries ``a``."""
         if self.product is None:
@@ -102,7 +107,7 @@ def _plan(A: CSR, aggregate: int, smoothed: bool) -> Plan:
     if A.nullspace is not None:
         tentative = _without(tentative, A.nullspace.detach().cpu().numpy())
     tentative.indptr, tentative.indices = (part.astype(np.int32) for part in (tentative.indptr, tentative.indices))
-    m, starts, columns = tentative.shape[1], tentative.indptr, tentative.indices
+    starts, columns, m = tentative.indptr, tentative.indices, int(tentative.shape[1])  # pyright: ignore
     if smoothed:
         product = product_pattern(indptr, indices, starts, columns, m)
         starts, columns = np.concatenate([[0], np.cumsum(product.width)]).astype(np.int32), product.columns
@@ -115,5 +120,5 @@ def _plan(A: CSR, aggregate: int, smoothed: bool) -> Plan:
 
 def _without(columns: scipy.sparse.csr_array, nullspace: np.ndarray) -> scipy.sparse.csr_array:
     """The columns less as many as the null space has, chosen so that no vector of it is left in their span."""
-    _, order = scipy.linalg.qr((columns.T @ nullspace).T, mode="r", pivoting=True)
+    order = scipy.linalg.qr((columns.T @ nullspace).T, mode="r", pivoting=True)[-1]
     return columns[:, np.sort(order[nullspace.shape[1] :])]

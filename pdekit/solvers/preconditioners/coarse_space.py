@@ -65,13 +65,9 @@ class CoarseSpace:
         return _Projection.apply(r, self)  # pyright: ignore[reportReturnType]
 
     @cached_property
-    def _arrays(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-        """Z^T and Z for the kernel of products."""
-        turned = scipy.sparse.csr_array(self.basis.T.tocsr())
-        return tuple(
-            (part.indptr.astype(np.int32), part.indices.astype(np.int32), part.data[None])
-            for part in (turned, self.basis)
-        )  # pyright: ignore[reportReturnType]
+    def _turned(self) -> scipy.sparse.csr_array:
+        """Z^T."""
+        return scipy.sparse.csr_array(self.basis.T.tocsr())
 
     def _apply(self, r: Tensor) -> Tensor:
         batch, n = torch.broadcast_shapes(r.shape[:-1], self.batch_shape), r.shape[-1]
@@ -79,7 +75,7 @@ class CoarseSpace:
             return r.new_empty(*batch, n)
         rows = r.detach().cpu().to(torch.float64).expand(*batch, n)
         if batch[len(batch) - len(self.batch_shape) :] == self.batch_shape:
-            out = self._project(rows.reshape(-1, self.basis.shape[0]))
+            out = self._project(rows.reshape(-1, math.prod(self.batch_shape) * n))
         else:  # one matrix meets several vectors of an axis: each vector goes among zeros for the others
             owner = owners(self.batch_shape, batch)
             wide = torch.zeros(len(owner), math.prod(self.batch_shape), n, dtype=torch.float64)
@@ -94,9 +90,12 @@ class CoarseSpace:
         from pdekit.kernels.sparse.triangular import solve
 
         owner, threads = np.zeros(len(rows), dtype=np.int64), torch.get_num_threads()
-        restrict, prolong = self._arrays
-        coarse = solve([self.factor], owner, matvec(*restrict, owner, rows.contiguous().numpy(), threads), threads)
-        return torch.from_numpy(matvec(*prolong, owner, coarse, threads))
+
+        def product(Z: scipy.sparse.csr_array, x: np.ndarray) -> np.ndarray:
+            return matvec(Z.indptr, Z.indices, Z.data[None], owner, x, threads)
+
+        coarse = solve([self.factor], owner, product(self._turned, rows.contiguous().numpy()), threads)
+        return torch.from_numpy(product(self.basis, coarse))
 
 
 class _Projection(torch.autograd.Function):
@@ -139,7 +138,7 @@ def coarse_space(A: LinearOperator, aggregate: int = 64, smoothed: bool = True) 
 
     plan = plan_for(A, aggregate, smoothed)
     entries = A.entries.detach().cpu().reshape(math.prod(A.batch_shape), A.pattern.nnz).contiguous().numpy()
-    count, (n, m) = len(entries), plan.tentative.shape
+    count, n, m = len(entries), A.shape[0], plan.size
     values, factors = np.empty((count, len(plan.columns))), [_NOTHING] * count
 
     def one(i: int) -> None:
@@ -147,9 +146,9 @@ def coarse_space(A: LinearOperator, aggregate: int = 64, smoothed: bool = True) 
         factors[i] = plan.factor(A, i, entries[i], values[i])
 
     factor_each(one, A)
-    number = np.arange(count)[:, None]
-    starts = np.concatenate([[0], (number * len(plan.columns) + plan.starts[1:]).ravel()])
-    columns = (number * m + plan.columns).ravel()
+    number = np.arange(count, dtype=np.int32)[:, None]
+    starts = np.concatenate([plan.starts[:1], (number * np.int32(len(plan.columns)) + plan.starts[1:]).ravel()])
+    columns = (number * np.int32(m) + plan.columns).ravel()
     basis = scipy.sparse.csr_array((values.ravel(), columns, starts), shape=(count * n, count * m))
     return CoarseSpace(basis, _together(factors), A.batch_shape)
 

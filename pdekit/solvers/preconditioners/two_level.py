@@ -85,7 +85,8 @@ class TwoLevelOperator(LinearOperator):
     """
 
     def __init__(self, A: LinearOperator, fine: LinearOperator, coarse: CoarseSpace, form: Form):
-        self.operator, self.fine, self.coarse, self.form = A, fine, coarse, form
+        self.operator, self.fine, self.coarse = A, fine, coarse
+        self.form: Form = form
 
     @property
     def name(self) -> str:
