@@ -181,21 +181,32 @@ class MatrixGraph:
 def _apart(A: CSR, start: Preconditioner | None) -> list[MatrixGraph]:
     """The graph of each matrix of a batch."""
     _check_matrix(A)
-    pattern = A.pattern
-    places = torch.nonzero(pattern.indices <= pattern.rows)[:, 0]
-    rows, cols = pattern.rows[places], pattern.indices[places]
-    lower = A.entries.detach().reshape(-1, pattern.nnz)[:, places]
-    diagonal = torch.nonzero(rows == cols)[:, 0]
+    places, pattern, diagonal = _lower(A.pattern)
+    lower = A.entries.detach().reshape(math.prod(A.batch_shape), A.pattern.nnz).index_select(-1, places)
     _check_diagonal(A, diagonal, lower)
     points, component = A.geometry or (None, None)
     factors = _factors(A, start) if start is not None else [None] * len(lower)
     graphs = []
     for place, entries, factor in zip(np.ndindex(*A.batch_shape), lower, factors, strict=True):
         matrices = (A[place] if place else A,)
-        owner = torch.zeros_like(diagonal)
-        one = MatrixGraph(rows, cols, entries, None, diagonal, owner, 1, points, component, matrices)
+        one = MatrixGraph(
+            pattern.rows, pattern.indices, entries, None, diagonal, torch.zeros_like(diagonal), 1, points, component,
+            matrices,
+        )  # fmt: skip
+        one.__dict__["pattern"] = pattern
         graphs.append(one if factor is None else _with_start(one, factor))
     return graphs
+
+
+def _lower(pattern: Pattern) -> tuple[Tensor, Pattern, Tensor]:
+    """Which entries lie in the lower triangle, its pattern, and its diagonal: found once for all matrices."""
+    known = pattern.__dict__.get("_lower")
+    if known is None:
+        places = torch.nonzero(pattern.indices <= pattern.rows)[:, 0]
+        stored = torch.bincount(pattern.rows[places], minlength=pattern.n)
+        lower = Pattern(torch.cat([stored.new_zeros(1), stored.cumsum(0)]), pattern.indices[places])
+        known = pattern.__dict__["_lower"] = places, lower, lower.diagonal[0]
+    return known
 
 
 def _factors(A: CSR, start: Preconditioner) -> list[tuple[np.ndarray, ...]]:
@@ -220,20 +231,27 @@ def _with_start(graph: MatrixGraph, factor: tuple[np.ndarray, ...]) -> MatrixGra
     root = 1 / np.sqrt(values[indptr[:-1]])
     scaled = values * np.repeat(root, np.diff(indptr))
     scaled[indptr[:-1]] = root
-    starts, columns, order = transposition(indptr, indices)  # from columns of L to rows
-    n = len(root)
-    cols, start = torch.from_numpy(columns.astype(np.int64)), torch.from_numpy(scaled[order])
-    rows = torch.repeat_interleave(torch.arange(n), torch.from_numpy(np.diff(starts).astype(np.int64)))
-    if torch.equal(rows, graph.rows) and torch.equal(cols, graph.cols):
-        return replace(graph, start=start)
-    ours, theirs = graph.rows * n + graph.cols, rows * n + cols
+    turned, places = graph.pattern.transposed  # the columns of L lie as the rows of the factor
+    if all(map(np.array_equal, turned.arrays, (indptr, indices))):
+        start = torch.empty_like(graph.entries).index_copy_(0, places, torch.from_numpy(scaled))
+        return _on(graph, graph.pattern, graph.entries, start)
+    starts, columns, order = transposition(indptr, indices)
+    filled = Pattern(torch.from_numpy(starts), torch.from_numpy(columns))
+    n, ours, theirs = filled.n, graph.rows * filled.n + graph.cols, filled.rows * filled.n + filled.indices
     both = torch.unique(torch.cat([ours, theirs]))
-    wide = start.new_zeros(2, len(both))
-    wide[0, torch.searchsorted(both, ours)] = graph.entries
-    wide[1, torch.searchsorted(both, theirs)] = start
-    rows, cols = both // n, both % n
-    diagonal = torch.nonzero(rows == cols)[:, 0]
-    return replace(graph, rows=rows, cols=cols, entries=wide[0], start=wide[1], diagonal=diagonal)
+    entries, start = torch.zeros(2, len(both), dtype=torch.float64)
+    entries[torch.searchsorted(both, ours)] = graph.entries
+    start[torch.searchsorted(both, theirs)] = torch.from_numpy(scaled[order])
+    stored = torch.bincount(both // n, minlength=n).cumsum(0)
+    return _on(graph, Pattern(torch.cat([stored.new_zeros(1), stored]), both % n), entries, start)
+
+
+def _on(graph: MatrixGraph, pattern: Pattern, entries: Tensor, start: Tensor) -> MatrixGraph:
+    """The graph of one matrix on another pattern."""
+    diagonal = pattern.diagonal[0]
+    one = replace(graph, rows=pattern.rows, cols=pattern.indices, entries=entries, start=start, diagonal=diagonal)
+    one.__dict__["pattern"] = pattern
+    return one
 
 
 def _check_matrix(A: CSR) -> None:
