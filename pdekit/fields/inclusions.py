@@ -72,7 +72,7 @@ class Inclusions(RandomField):
         numbers = uniform(as_keys(keys), 1 + most * (2 * dim + 1))
         out = np.full((len(numbers), *points.shape[:-1]), float(self.outside))
         for row, field in zip(numbers, out, strict=True):
-            for body in row[1:].reshape(most, -1)[: least + int(row[0] * (most - least + 1))]:
+            for body in row[1:].reshape(most, 2 * dim + 1)[: least + int(row[0] * (most - least + 1))]:
                 field[self._inside(points, body, box)] = self.inside
         return torch.from_numpy(out)
 

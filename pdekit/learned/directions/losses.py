@@ -94,7 +94,7 @@ class EnergyNorm(DirectionLoss):
     Example:
         >>> from pdekit.learned.directions import DirectionNet
         >>> A = Stencil([torch.ones(9, 8), torch.ones(8, 9)])
-        >>> float(EnergyNorm(steps=3)(DirectionNet(2), A, torch.randn(4, 64))) < 0.5
+        >>> EnergyNorm(steps=3)(DirectionNet(2), A, torch.randn(4, 64)).item() < 0.5
         True
     """
 
@@ -121,7 +121,7 @@ class ResidualNorm(DirectionLoss):
     Example:
         >>> from pdekit.learned.directions import DirectionNet
         >>> A = Stencil([torch.ones(9, 8), torch.ones(8, 9)])
-        >>> float(ResidualNorm()(DirectionNet(2), A, torch.randn(4, 64))) < 1
+        >>> ResidualNorm()(DirectionNet(2), A, torch.randn(4, 64)).item() < 1
         True
 
     Source:
