@@ -39,7 +39,7 @@ class TwoLevel(Preconditioner):
 
     Example:
         >>> import scipy.sparse
-        >>> from pdekit.solvers import CG, solve
+        >>> from pdekit.solvers import CG, Jacobi, solve
         >>> A = scipy.sparse.diags_array([-1.0, 2.001, -1.0], offsets=[-1, 0, 1], shape=(1000, 1000))
         >>> [int(solve(A, np.ones(1000), CG(TwoLevel(Jacobi(), aggregate=10, form=form))).iterations)
         ...  for form in ("balanced", "additive")]
