@@ -9,6 +9,7 @@ BENCHMARKS = {
     "recycling": "pdekit.bench.recycling",
     "relax": "pdekit.bench.relax",
     "auto": "pdekit.bench.auto",
+    "directions": "pdekit.bench.directions",
     "tolerance": "pdekit.bench.tolerance",
     "fno-step": "pdekit.bench.fno_step",
 }
