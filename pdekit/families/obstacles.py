@@ -201,6 +201,7 @@ def _grounded_fluid(fluid: Bool[Tensor, "batch *lattice"], A: Stencil) -> Bool[T
     places = ground.cpu().numpy()
     reached = []
     for one in fluid.cpu().numpy():
-        parts, _ = scipy.ndimage.label(one)
+        labelled: Any = scipy.ndimage.label(one)
+        parts = labelled[0]
         reached.append(one & np.isin(parts, np.unique(parts[places & one])))
     return torch.from_numpy(np.stack(reached) if reached else fluid.cpu().numpy()).to(fluid.device)

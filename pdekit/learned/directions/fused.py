@@ -87,4 +87,4 @@ def _three(values: Tensor, dim: int, tapped: bool = False) -> np.ndarray:
     points = values.shape[-dim:]
     taps = values.shape[-dim - 1 : -dim] if tapped else ()
     count = math.prod(values.shape[: values.ndim - dim - len(taps)])
-    return values.detach().contiguous().reshape(count, *taps, *(1,) * (3 - dim), *points).numpy()
+    return values.detach().reshape(count, *taps, *(1,) * (3 - dim), *points).numpy()

@@ -50,7 +50,7 @@ class Conductors:
             walls.narrow(k - dim, 0, 1).add_(face.narrow(k - dim, 0, 1))
             walls.narrow(k - dim, n - 1, 1).add_(face.narrow(k - dim, n, 1))
             ground = ground + walls
-        coupled = (sum(_ends(inner)) > 0).float()
+        coupled = (torch.stack(_ends(inner)).sum(0) > 0).float()
         return Conductors(inner, ground * coupled, coupled)
 
     @property

@@ -81,11 +81,11 @@ class DirectionNet(DirectionNetwork):
 
     At each scale a kernel of 3^dim taps smooths the residual, what is left is summed over cells of 2^dim points and
     treated likewise, the correction is interpolated, and what is left is smoothed again. What is left is computed with
-    the matrix itself at the finest scale and with a kernel at the others. All kernels are those of a plain multigrid
-    cycle (damped Jacobi, linear interpolation, rediscretised coarse matrices) plus what a small convolutional network
-    makes of the matrix: the couplings of each point relative to its diagonal entry, the logarithm of that entry, and
-    the share of points that are not inside an obstacle. That network's last layer starts at zero, so that an untrained
-    one is the plain cycle.
+    the matrix itself at the finest scale, and with its coarser picture and a learned correction at the others. A small
+    convolutional network makes all kernels of what it is told of the matrix: the couplings of each point relative to
+    its diagonal entry, the logarithm of that entry, and the share of points that are not inside an obstacle. Its last
+    layer starts without weights and with the kernels of plain multigrid as biases (damped Jacobi, linear
+    interpolation), so that an untrained network is a plain cycle.
 
     Args:
         dim: dimension of the lattice, 2 or 3.
@@ -116,9 +116,7 @@ class DirectionNet(DirectionNetwork):
         self.dim = dim
         # Smoothing before and after, interpolation; and the matrix, which is known at the finest scale.
         kernels = [3, *[4] * (levels - 1)]
-        self.makers = nn.ModuleList(_maker(dim, hidden, count * 3**dim) for count in kernels)
-        self.register_buffer("plain", _plain(dim), persistent=False)
-        self.plain: Tensor
+        self.makers = nn.ModuleList(_maker(dim, hidden, count) for count in kernels)
 
     def geometry(self, A: Stencil) -> _Geometry:
         """The kernels of each scale."""
@@ -143,16 +141,12 @@ class DirectionNet(DirectionNetwork):
         batch, lattice = image.shape[:taps], image.shape[taps + 1 :]
         maker = self.makers[min(number, len(self.makers) - 1)]
         made = maker(image.reshape(-1, *image.shape[taps:])).reshape(*batch, -1, 3**self.dim, *lattice)
-        mask = coupled.unsqueeze(taps)
-        smoothing, linear = self.plain.reshape(2, -1, *(1,) * self.dim)
-        kernels = [kernel * mask for kernel in made.unbind(taps - 1)]
-        stencil = torch.cat((mask, -relative), taps)
-        if number > 0:
+        before, after, interpolation, *learned = made.mul_(coupled.unsqueeze(taps).unsqueeze(taps)).unbind(taps - 1)
+        stencil = torch.cat((coupled.unsqueeze(taps), -relative), taps)
+        if learned:
             known = dict(zip(cross(self.dim), stencil.unbind(taps), strict=True))
-            stencil = kernels[3] + torch.stack([known.get(offset, 0.0 * coupled) for offset in box(self.dim)], taps)
-        return _Level(
-            kernels[0] + smoothing * mask, kernels[1] + smoothing * mask, kernels[2] + linear * mask, stencil, diagonal
-        )
+            stencil = learned[0] + torch.stack([known.get(offset, 0.0 * coupled) for offset in box(self.dim)], taps)
+        return _Level(before, after, interpolation, stencil, diagonal)
 
     def _features(self, scale: Conductors, diagonal: Tensor, coupled: Tensor) -> Tensor:
         """Beside the relative couplings: to the ground, the logarithm of the diagonal entry, the share of points."""
@@ -247,26 +241,24 @@ _DAMPING = 0.8
 """Of Jacobi's method as a smoother in two dimensions; 6/7, the best in three, is near."""
 
 
-def _maker(dim: int, hidden: int, outputs: int) -> nn.Module:
-    """From the image of a matrix to kernels, at first 0."""
+def _maker(dim: int, hidden: int, kernels: int) -> nn.Module:
+    """From the image of a matrix to kernels before, after and of the interpolation, and the correction of the matrix.
+
+    At first these are damped Jacobi, twice, linear interpolation of the values of cells spread over their points, and
+    nothing, wherever one is.
+    """
     convolution = _CONVOLUTIONS[dim]
-    last = convolution(hidden, outputs, 1)
-    nn.init.zeros_(last.weight)
-    assert last.bias is not None
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(convolution(2 * dim + 3, hidden, 3, padding=1), nn.GELU(), last)
-
-
-def _plain(dim: int) -> Tensor:
-    """The kernels of damped Jacobi, and of linear interpolation from the values of cells spread over their points."""
-    line = torch.full((3,), 0.25)
+    smoothing, line = torch.zeros(3**dim), torch.full((3,), 0.25)
+    smoothing[3**dim // 2] = _DAMPING
     line[1] = 0.5
     linear = line
     for _ in range(dim - 1):
         linear = linear.unsqueeze(-1) * line
-    smoothing = torch.zeros(3**dim)
-    smoothing[3**dim // 2] = _DAMPING
-    return torch.stack((smoothing, linear.flatten()))
+    plain = torch.cat((smoothing, smoothing, linear.flatten(), torch.zeros((kernels - 3) * 3**dim)))
+    last = convolution(hidden, kernels * 3**dim, 1)
+    nn.init.zeros_(last.weight)
+    last.bias = nn.Parameter(plain)
+    return nn.Sequential(convolution(2 * dim + 3, hidden, 3, padding=1), nn.GELU(), last)
 
 
 def _check(name: str, dim: int, **counts: int) -> None:
