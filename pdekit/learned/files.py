@@ -59,6 +59,12 @@ def load(directory: str | Path, *, device: torch.device | str = "cpu", allow: Se
     Raises:
         InputError: no such folder, a pickle in place of the weights, a class that is not allowed, or weights that do
             not belong to the network.
+
+    Example:
+        >>> from pdekit.learned import CorrectedFactor
+        >>> save(CorrectedFactor(start=pk.IC0(relaxation=0.97)), "model")
+        >>> load("model").start.relaxation
+        0.97
     """
     directory = Path(directory)
     described = read_description(directory, MARKER, kind=_KIND, what=_WHAT).get("recipe")
