@@ -10,6 +10,7 @@ BENCHMARKS = {
     "relax": "pdekit.bench.relax",
     "auto": "pdekit.bench.auto",
     "directions": "pdekit.bench.directions",
+    "learned": "pdekit.bench.learned",
     "tolerance": "pdekit.bench.tolerance",
     "fno-step": "pdekit.bench.fno_step",
 }
