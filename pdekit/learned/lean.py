@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
-from torch_geometric.utils import scatter
 
 from pdekit.learned.features import edge_features
 from pdekit.learned.graphs import MatrixGraph
@@ -104,9 +103,9 @@ class _Pass(nn.Module):
         self.last = nn.Linear(_HIDDEN, _WIDTH)
 
     def forward(self, edges: Float[Tensor, "edges 8"], graph: MatrixGraph) -> Float[Tensor, "edges 8"]:
+        zeros = edges.new_zeros(graph.nodes, _ROW)
         by_row, by_col = edges.split(_ROW, 1)
-        sums = [scatter(part, to, dim_size=graph.nodes) for part, to in ((by_row, graph.rows), (by_col, graph.cols))]
-        nodes = torch.cat(sums, 1)
+        nodes = torch.cat([zeros.index_add(0, graph.rows, by_row), zeros.index_add(0, graph.cols, by_col)], 1)
         # What the first layer makes of the nodes is found before it is sent along the edges, of which there are more.
         of_edge, of_row, of_col = self.first.weight.split(_WIDTH, 1)
         hidden = linear(edges, of_edge, self.first.bias)

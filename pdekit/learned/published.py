@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
 
 from pdekit.learned.features import largest, start_values
 from pdekit.learned.graphs import MatrixGraph
@@ -48,7 +47,7 @@ class PublishedCorrection(nn.Module):
         nodes = edges.new_ones(graph.nodes)
         for _ in range(_ROUNDS):
             sent = edges[:, 0] * nodes.index_select(0, graph.cols)
-            nodes = scatter(sent, graph.rows, dim_size=graph.nodes)
+            nodes = edges.new_zeros(graph.nodes).index_add(0, graph.rows, sent)
             ends = [nodes.index_select(0, end)[:, None] for end in (graph.rows, graph.cols)]
             edges = self.round(torch.cat([edges, *ends], 1))
         return self.scale * self.decoder(edges)[:, 0]
