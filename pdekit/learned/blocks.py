@@ -37,7 +37,7 @@ class BlockGraph:
         >>> blocks = BlockGraph.of(graph, 2)
         >>> blocks.edge_index.tolist()
         [[0, 1, 0, 1], [0, 0, 1, 1]]
-        >>> blocks.scatter(graph.entries)
+        >>> blocks.scatter(graph.entries).float()
         tensor([[4., 1., 1., 5.],
                 [0., 1., 0., 0.],
                 [0., 0., 1., 0.],

@@ -41,7 +41,7 @@ class SparseInverseNetwork(nn.Module):
         >>> SparseInverseNetwork()(graph).shape
         torch.Size([3, 2])
         >>> sum(weight.numel() for weight in SparseInverseNetwork(components=3).parameters())
-        18377
+        17169
     """
 
     def __init__(self, components: int = 1, width: int = 24, steps: int = 4):
