@@ -51,7 +51,7 @@ class LowFrequency(PreconditionerLoss):
         >>> from pdekit.solvers import CSR
         >>> A = CSR.from_scipy(scipy.sparse.csr_array([[2.0, -1.0], [-1.0, 2.0]]))
         >>> recipe, x = NeuralIF(), torch.tensor([1.0, 1.0], dtype=torch.float64)  # untrained it is the diagonal
-        >>> LowFrequency()(recipe, recipe.graph(A), x, A.matvec(x)).item()
+        >>> round(LowFrequency()(recipe, recipe.graph(A), x, A.matvec(x)).item(), 6)
         1.0
 
     Source: Trifonov et al., arXiv 2405.15557.
@@ -81,7 +81,7 @@ class DataWeighted(PreconditionerLoss):
         >>> from pdekit.solvers import CSR
         >>> A = CSR.from_scipy(scipy.sparse.csr_array([[2.0, -1.0], [-1.0, 2.0]]))
         >>> recipe, x = NeuralIF(), torch.tensor([1.0, 1.0], dtype=torch.float64)  # untrained it is the diagonal
-        >>> DataWeighted()(recipe, recipe.graph(A), x, A.matvec(x)).item()
+        >>> round(DataWeighted()(recipe, recipe.graph(A), x, A.matvec(x)).item(), 6)
         1.0
 
     Source: Li, Chen, Du, Matusik, ICML 2023.
