@@ -22,12 +22,14 @@ class Conductors:
 
     Args:
         inner: per axis k, ``(*batch, .., n_k - 1, ..)``, conductances between neighbours.
-        ground: ``(*batch, *lattice)``, conductances to the ground (Dirichlet sides, sinks).
+        walls: per axis k, ``(*batch, .., 2, ..)``, from the first and the last points to the ground outside.
+        sink: ``(*batch, *lattice)``, to the ground inside.
         share: ``(*batch, *lattice)``, the part of the points that are coupled.
     """
 
     inner: tuple[Float[Tensor, "..."], ...]
-    ground: Float[Tensor, "..."]
+    walls: tuple[Float[Tensor, "..."], ...]
+    sink: Float[Tensor, "..."]
     share: Float[Tensor, "..."]
 
     @staticmethod
@@ -35,39 +37,57 @@ class Conductors:
         """Those of the matrix itself, float32, the largest diagonal entry being 1.
 
         Example:
-            >>> Conductors.of(Stencil([torch.ones(4), ])).ground
+            >>> Conductors.of(Stencil([torch.ones(4)])).ground
             tensor([0.5000, 0.0000, 0.5000])
         """
         dim = len(A.lattice)
         largest = A.diagonal().amax(-1).reshape(*A.batch_shape, *(1,) * dim)
         faces = [(face / largest).float() for face in A.faces]
-        inner = tuple(face.narrow(k - dim, 1, n - 1) for k, (face, n) in enumerate(zip(faces, A.lattice, strict=True)))
-        ground = torch.zeros(*A.batch_shape, *A.lattice, device=A.device)
-        if A.sink is not None:
-            ground = ground + (A.sink / largest).float()
-        for k, (face, n) in enumerate(zip(faces, A.lattice, strict=True)):
-            walls = torch.zeros_like(ground)
-            walls.narrow(k - dim, 0, 1).add_(face.narrow(k - dim, 0, 1))
-            walls.narrow(k - dim, n - 1, 1).add_(face.narrow(k - dim, n, 1))
-            ground = ground + walls
+        axes = range(-dim, 0)
+        inner = tuple(face.narrow(k, 1, n - 1) for k, face, n in zip(axes, faces, A.lattice, strict=True))
         coupled = (torch.stack(_ends(inner)).sum(0) > 0).float()
-        return Conductors(inner, ground * coupled, coupled)
+        walls = tuple(_outer(face, k) * _outer(coupled, k) for k, face in zip(axes, faces, strict=True))
+        sink = torch.zeros_like(coupled) if A.sink is None else (A.sink / largest).float() * coupled
+        return Conductors(inner, walls, sink, coupled)
 
     @property
     def couplings(self) -> Float[Tensor, "..."]:
         """``(*batch, 2 dim, *lattice)``: from each point to its lower and its upper neighbour along each axis."""
         return torch.stack(_ends(self.inner), -len(self.inner) - 1)
 
+    @property
+    def ground(self) -> Float[Tensor, "..."]:
+        """``(*batch, *lattice)``: from each point to the ground, through walls and inside."""
+        total = self.sink.clone()
+        for k, wall in zip(range(-len(self.walls), 0), self.walls, strict=True):
+            for end, place in ((0, 0), (1, total.shape[k] - 1)):
+                total.narrow(k, place, 1).add_(wall.narrow(k, end, 1))
+        return total
+
     def coarser(self) -> "Conductors":
-        """Of cells of two points along each axis: fluxes over a common side add up, over twice the distance."""
+        """Of cells of two points along each axis: fluxes over a common side add up, over the distance of the centres.
+
+        Of an odd number of points the last makes a cell of its own.
+        """
         axes = range(-len(self.inner), 0)
-        inner = []
-        for k, face in zip(axes, self.inner, strict=True):
+        inner, walls = [], []
+        for k, face, wall in zip(axes, self.inner, self.walls, strict=True):
+            across, odd = [axis for axis in axes if axis != k], self.share.shape[k] % 2
             # Between the cells (0, 1) and (2, 3) lies the coupling of 1 and 2.
-            between = face[(..., slice(1, None, 2), *(slice(None),) * (-k - 1))]
-            inner.append(0.5 * halved(between, [axis for axis in axes if axis != k]))
+            between = 0.5 * face[(..., slice(1, None, 2), *(slice(None),) * (-k - 1))]
+            if odd and between.shape[k]:
+                count = between.shape[k]
+                between = torch.cat((between.narrow(k, 0, count - 1), between.narrow(k, count - 1, 1) / 0.75), k)
+            inner.append(halved(between, across))
+            if face.shape[k]:
+                # The centre of a cell of two points is half a spacing further from the wall.
+                beside = _outer(face, k)
+                further = torch.where(beside > 0, wall / (1.0 + 0.5 * wall / beside), wall)
+                low, high = further.narrow(k, 0, 1), (wall if odd else further).narrow(k, 1, 1)
+                wall = torch.cat((low, high), k)
+            walls.append(halved(wall, across))
         points = halved(torch.ones_like(self.share), axes)
-        return Conductors(tuple(inner), halved(self.ground, axes), halved(self.share, axes) / points)
+        return Conductors(tuple(inner), tuple(walls), halved(self.sink, axes), halved(self.share, axes) / points)
 
 
 def halved(field: Float[Tensor, "..."], axes: Sequence[int]) -> Float[Tensor, "..."]:
@@ -109,3 +129,8 @@ def _ends(inner: Sequence[Tensor]) -> list[Tensor]:
         before = (0, 0) * (dim - 1 - k)
         ends += [pad(face, (*before, 1, 0)), pad(face, (*before, 0, 1))]
     return ends
+
+
+def _outer(field: Tensor, axis: int) -> Tensor:
+    """The first and the last layer along an axis."""
+    return torch.cat((field.narrow(axis, 0, 1), field.narrow(axis, field.shape[axis] - 1, 1)), axis)

@@ -36,16 +36,34 @@ def test_conductors_are_the_matrix(shape):
     assert found.couplings.shape == (2, 2 * d, *shape)
 
 
-def test_coarse_conductors_of_a_box_are_those_of_the_coarse_box():
-    # Oracle: the 5-point matrix of twice the spacing, up to what leads to the walls: half as far, twice the area.
-    fine = Conductors.of(Stencil([torch.ones(9, 12), torch.ones(8, 13)]))
-    coarse = fine.coarser()
-    assert coarse.share.shape == (4, 6)
-    for face in coarse.inner:
-        torch.testing.assert_close(face, torch.full_like(face, 0.25))
-    odd = Conductors.of(Stencil([torch.ones(8, 5), torch.ones(7, 6)])).coarser()
-    assert [face.shape for face in odd.inner] == [(3, 3), (4, 2)]
-    assert (odd.share == 1).all()
+@pytest.mark.parametrize("lattice", [(8, 12), (7, 5), (6, 9, 11), (1, 8)])
+def test_coarse_conductors_of_a_box_are_finite_volumes_of_its_cells(lattice):
+    # Oracle: area of the common side over the distance of the centres; the centre of a cell of its own is its point.
+    d = len(lattice)
+    A = Stencil([torch.ones(*(n + (k == j) for j, n in enumerate(lattice))) for k in range(d)])
+    scale, largest = Conductors.of(A), 2 * d
+    centres = [np.arange(n) + 1.0 for n in lattice]
+    widths = [np.ones(n) for n in lattice]
+    ends = [n + 1.0 for n in lattice]
+    while True:
+        for k in range(d):
+            area = np.ones(())
+            for j in range(d):
+                area = area[..., None] * (np.ones(len(widths[j])) if j == k else widths[j])
+            distances = np.diff(centres[k]).reshape(-1, *(1,) * (d - 1 - k))
+            expected = np.broadcast_to(area.take(range(len(centres[k]) - 1), k) / distances, scale.inner[k].shape)
+            np.testing.assert_allclose(largest * scale.inner[k], expected, rtol=1e-5)
+            if lattice[k] > 1:
+                to_walls = np.array([centres[k][0], ends[k] - centres[k][-1]]).reshape(-1, *(1,) * (d - 1 - k))
+                expected = np.broadcast_to(area.take([0, -1], k) / to_walls, scale.walls[k].shape)
+                np.testing.assert_allclose(largest * scale.walls[k], expected, rtol=1e-5)
+        assert (scale.share == 1).all()
+        # Beyond a cell of its own the cells differ in size, which coarser ones do not know.
+        if max(scale.share.shape) <= 2 or any(len(w) > 1 and w[-1] != w[0] for w in widths):
+            break
+        scale = scale.coarser()
+        centres = [np.array([part.mean() for part in np.split(c, range(2, len(c), 2))]) for c in centres]
+        widths = [np.array([part.sum() for part in np.split(w, range(2, len(w), 2))]) for w in widths]
 
 
 def test_halving_and_spreading():
