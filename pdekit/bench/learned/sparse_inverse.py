@@ -28,8 +28,8 @@ def measure(session: Session, seed: int) -> None:
             continue
         for case in CASES:
             if case.problem == problem:
-                ratio = tables(session, case, OURS, training(case, session.quick), "Jacobi", seed)
-                session.record(f"learned.spai_{problem}", ratio, seed=seed)
+                ratios = tables(session, case, {OURS: training(case, session.quick)}, "Jacobi", seed)
+                session.record(f"learned.spai_{problem}", ratios[OURS], seed=seed)
 
 
 def training(case: Case, quick: bool) -> Training:
