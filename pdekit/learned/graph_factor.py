@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from pdekit.core.checks import check_limit
 from pdekit.learned.from_jacobi import FactorFromJacobi
 from pdekit.learned.graphs import MatrixGraph
-from pdekit.learned.message_passing import MessageStep, perceptron
+from pdekit.learned.message_passing import MessageStep
+from pdekit.learned.perceptron import perceptron
 from pdekit.learned.scaling import beside_diagonal, bounded, lengths, roots, row_sums, scaled_entries
 
 __all__ = ["GraphFactor", "GraphFactorNetwork"]

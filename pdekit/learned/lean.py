@@ -11,7 +11,7 @@ from torch.nn.functional import linear, pad
 
 from pdekit.learned.features import edge_features
 from pdekit.learned.graphs import MatrixGraph
-from pdekit.learned.message_passing import perceptron
+from pdekit.learned.perceptron import perceptron
 
 __all__ = ["LeanNet"]
 

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch_geometric.nn import MessagePassing
 
-__all__ = ["MessageStep", "perceptron"]
+from pdekit.learned.perceptron import perceptron
+
+__all__ = ["MessageStep"]
 
 
 class MessageStep(MessagePassing):
@@ -79,17 +81,3 @@ class MessageStep(MessagePassing):
     def message(self, edges: Tensor) -> Tensor:
         """What arrives at the target."""
         return edges
-
-
-def perceptron(inputs: int, hidden: int, outputs: int, *, silent: bool = False) -> nn.Sequential:
-    """A network with one hidden layer and ReLU.
-
-    Args:
-        inputs, hidden, outputs: widths.
-        silent: with an output layer of zeros, so that before any training it gives 0.
-    """
-    last = nn.Linear(hidden, outputs)
-    if silent:
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), last)

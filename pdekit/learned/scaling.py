@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch_geometric.utils import scatter
 
 from pdekit.learned.algebra import symmetric
 from pdekit.learned.graphs import MatrixGraph
@@ -48,8 +47,9 @@ def lengths(graph: MatrixGraph) -> Float[Tensor, " edges"]:
     ends = graph.points.index_select(0, graph.rows) - graph.points.index_select(0, graph.cols)
     length = torch.linalg.vector_norm(ends, dim=-1)
     owner = graph.owner.index_select(0, graph.rows)
-    total = scatter(torch.stack([length, (length > 0).to(length.dtype)], 1), owner, dim_size=graph.count)
-    mean = total[:, 0] / total[:, 1].clamp(min=1)
+    zeros = length.new_zeros(graph.count)
+    total, number = (zeros.index_add(0, owner, part) for part in (length, (length > 0).to(length.dtype)))
+    mean = total / number.clamp(min=1)
     return length / mean.clamp(min=torch.finfo(mean.dtype).tiny).index_select(0, owner)
 
 

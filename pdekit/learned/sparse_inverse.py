@@ -15,7 +15,8 @@ from pdekit.learned.algebra import lower, lower_transposed
 from pdekit.learned.blocks import BlockGraph
 from pdekit.learned.from_jacobi import FromJacobi
 from pdekit.learned.graphs import MatrixGraph
-from pdekit.learned.message_passing import MessageStep, perceptron
+from pdekit.learned.message_passing import MessageStep
+from pdekit.learned.perceptron import perceptron
 from pdekit.learned.scaling import bounded, roots, row_sums, scaled_entries
 from pdekit.solvers.operators.base import LinearOperator, Tag
 from pdekit.solvers.operators.csr import CSR

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pdekit.learned.message_passing import MessageStep, perceptron
+from pdekit.learned.message_passing import MessageStep
+from pdekit.learned.perceptron import perceptron
 
 
 @pytest.mark.parametrize("aggregation", ["sum", "mean"])
