@@ -21,6 +21,7 @@ KINDS = {
     "methods": ("solvers", "Method"),
     "preconditioners": ("solvers", "Preconditioner"),
     "models": ("nn", "Module"),
+    "learned": ("learned", "LearnedPreconditioner", "Method"),
     "policies": ("stream", "Policy"),
 }
 """What ``pdekit list`` shows: the package of each kind and the base classes of its members."""
