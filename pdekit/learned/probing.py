@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pdekit.solvers.krylov.cg import conjugate_gradients
+from pdekit.solvers.krylov.sparse_cg import SparseCG, fits
 from pdekit.solvers.operators.base import LinearOperator
 from pdekit.solvers.operators.csr import CSR
 
@@ -33,17 +34,21 @@ def searched(A: CSR, operator: Callable[[Sequence[float]], LinearOperator], prob
     Returns:
         1, 1/2, 1/4 or 0 for each matrix; 0 where none of the others did better than it.
     """
-    noise = torch.randn(probes, A.shape[0], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    b = noise.reshape(probes, *(1,) * len(A.batch_shape), A.shape[0]).expand(probes, *A.batch_shape, A.shape[0])
+    n, batch = A.shape[0], A.batch_shape
+    noise = torch.randn(probes, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(A.device)
+    b = noise.reshape(probes, *(1,) * len(batch), n).expand(probes, *batch, n)
 
     def gains(alphas: Sequence[float]) -> Tensor:
         """What the steps take from the square of the error in the norm of A: <b, x>, since x is A-orthogonal to it."""
-        wanted = b.new_zeros(b.shape[:-1])
-        x = conjugate_gradients(A, operator(alphas), b, None, wanted, _STEPS, check_every=None).x
+        P = operator(alphas)
+        if fits(A, P):  # a probe a thread
+            x = SparseCG(A, P, _STEPS).run(b, None, 0.0, 0.0).x
+        else:
+            x = conjugate_gradients(A, P, b, None, b.new_zeros(b.shape[:-1]), _STEPS, check_every=None).x
         gain = torch.linalg.vecdot(b, x).sum(0).flatten()
         return torch.where(torch.isfinite(gain), gain, -torch.inf)
 
-    count = math.prod(A.batch_shape)
+    count = math.prod(batch)
     chosen, classical = [0.0] * count, gains([0.0] * count)
     for alpha in _ALPHAS:
         better = gains([alpha] * count) > classical
