@@ -282,7 +282,7 @@ def _check_diagonal(A: CSR, diagonal: Int[Tensor, " stored"], lower: Float[Tenso
 
 
 def _check_alike(graphs: Sequence[MatrixGraph]) -> None:
-    for name, what in (("points", "geometry"), ("start", "a start")):
+    for name, what in _OPTIONAL.items():
         missing = [i for i, graph in enumerate(graphs) if getattr(graph, name) is None]
         if 0 < len(missing) < len(graphs):
             raise InputError(

@@ -53,8 +53,7 @@ def test_gradients_are_those_of_finite_differences(function):
     graph = example(ICT(1e-3))
     values, x = random(graph)
     values.requires_grad_(), x.requires_grad_()
-    assert torch.autograd.gradcheck(lambda values, x: function(graph, values, x), (values, x[0, 0]))
-    assert torch.autograd.gradcheck(lambda values, x: function(graph, values, x), (values, x[:, :1]))
+    assert torch.autograd.gradcheck(lambda values, x: function(graph, values, x), (values, x[:2, :1]))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
