@@ -85,10 +85,10 @@ def test_arguments_are_checked():
 
 
 def test_a_few_steps_of_training_help():
-    """100 steps of the energy loss on small meshes of the disk: fewer iterations than Jacobi on others, to 1e-8."""
+    """40 steps of the energy loss on small meshes of the disk: fewer iterations than Jacobi on others, to 1e-8."""
     matrices = lognormal(3, 0.5, 12)
     recipe = SparseInverse(SparseInverseNetwork(width=12, steps=2))
-    trained(recipe, [matrices[k] for k in range(8)], TwoLevelEnergy(steps=6), 100)
+    trained(recipe, [matrices[k] for k in range(8)], TwoLevelEnergy(steps=4), 40, batch=4)
     b = torch.randn(4, matrices.shape[0], dtype=torch.float64)
     counts = [solve(matrices[8:], b, CG(P)).iterations.double().mean() for P in (recipe, Jacobi())]
     assert counts[0] < 0.7 * counts[1]
