@@ -89,8 +89,9 @@ class DirectionNet(DirectionNetwork):
 
     Args:
         dim: dimension of the lattice, 2 or 3.
-        levels: scales with weights of their own, 2 or more. There are as many scales as the lattice allows, down to 2
-            points along each axis; those beyond share the last weights.
+        levels: sets of weights, 2 or more. There are as many scales as the lattice allows, down to 2 points along each
+            axis; all from this one on share the last set, which therefore serves larger lattices too, provided that
+            lattices trained on have some such scales.
         hidden: channels of the network that makes the kernels.
 
     Raises:
@@ -107,7 +108,7 @@ class DirectionNet(DirectionNetwork):
         ICML 2024: linear in the residual, kernels from the geometry; the cycle around them is ours.
     """
 
-    def __init__(self, dim: int, levels: int = 5, hidden: int = 8):
+    def __init__(self, dim: int, levels: int = 3, hidden: int = 8):
         super().__init__()
         _check("DirectionNet", dim, levels=levels, hidden=hidden)
         if levels < 2:

@@ -193,7 +193,7 @@ def test_a_factor_of_the_matrix_does_not_matter():
 
 def test_sizes():
     # Kernels of 9 taps: 3 at the finest scale, 4 at the others, from 7 channels by way of 8.
-    assert sum(weight.numel() for weight in DirectionNet(2).parameters()) == 5 * (7 * 8 * 9 + 8) + 9 * (27 + 4 * 36)
+    assert sum(weight.numel() for weight in DirectionNet(2).parameters()) == 3 * (7 * 8 * 9 + 8) + 9 * (27 + 2 * 36)
     assert repr(DirectionNet(3, levels=4)) == "DirectionNet(dim=3, levels=4, hidden=8)"
 
 
