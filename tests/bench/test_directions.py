@@ -13,7 +13,7 @@ from pdekit.bench.directions.sides import Choice, Column, Found, Ours, Problem, 
 from pdekit.bench.harness import Session, run
 from pdekit.domain import Grid
 from pdekit.families import Obstacles
-from pdekit.learned.directions import ConvolutionNet, DeepDirections, DirectionNet
+from pdekit.learned.directions import ConvolutionNet, DeepDirections, DirectionNet, EnergyNorm, ResidualNorm
 from pdekit.solvers import CG, IC0
 from pdekit.train import config_from, load_config
 
@@ -43,7 +43,10 @@ def test_controls_see_the_same_samples_for_as_many_steps(dim):
     assert others
     assert ours["task"]["init_args"]["loss"]["class_path"] == "EnergyNorm"
     for other in others:
-        assert other["task"]["init_args"]["loss"]["class_path"] == "ResidualNorm"
+        loss = other["task"]["init_args"]["loss"]
+        assert loss["class_path"] == "ResidualNorm"
+        same = other["model"] == ours["model"]
+        assert loss.get("init_args", {}).get("steps", ResidualNorm.steps) == (EnergyNorm.steps if same else 1)
         for key in ("family", "stream", "optimizer", "schedule", "trainer"):
             assert other[key] == ours[key]
 
@@ -161,8 +164,8 @@ def test_a_quick_run(monkeypatch):
     report = run(directions.BENCHMARK, quick=True, seeds=2, say=lambda line: None)
     assert {claim["id"] for claim in report["claims"]} == {claim.id for claim in directions.CLAIMS}
     assert [(name, dim, seed) for name, dim, seed, _ in trained] == [
-        (trainings.OURS, 2, 0), ("deep directions, published loss", 2, 0), (trainings.PUBLISHED, 2, 0),
-        (trainings.OURS, 3, 0), ("deep directions, published loss", 3, 0),
+        (trainings.OURS, 2, 0), (trainings.CONTROL, 2, 0), (trainings.PUBLISHED, 2, 0),
+        (trainings.OURS, 3, 0), (trainings.CONTROL, 3, 0),
         (trainings.OURS, 2, 1), (trainings.OURS, 3, 1),
     ]  # fmt: skip
     rows = report["rows"]

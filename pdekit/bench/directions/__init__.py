@@ -174,10 +174,10 @@ BENCHMARK = Benchmark(
         f"{_3D.steps} of {_3D.batch} of {_3D.size} cubed (3-D). Training seconds are wall time, the first samples and "
         "looks at validation samples included. pays_after: solves after which training has paid for itself against "
         "the fastest of the other kinds of solver.",
-        "Controls, with the same steps and samples, trained for the first seed only: the same network with the "
-        "published loss (the norm of the residual after one step), and in 2-D the published convolutional network "
-        f"with that loss, which is left out above {CLUMSY:,} unknowns; on the cases of the claims only. Untrained, the "
-        "network is a plain multigrid cycle.",
+        "Controls, with the same steps and samples, trained for the first seed only, solved with on the cases of the "
+        "claims only: the same network with the norm of the residual in place of that of the energy; and in 2-D the "
+        "published convolutional network with the published loss, the norm of the residual after one step, left out "
+        f"above {CLUMSY:,} unknowns. Untrained, the network is a plain multigrid cycle.",
         "All sides solve one system at a time to a true relative residual, recomputed with SciPy's product; all take "
         "turns, and the first system is solved once more before anything counts. Set-up counts: factors, hierarchies, "
         "and what the network makes of the matrix. inference_ms is the part of solve_ms that goes to the network. "

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pdekit.learned.directions import DeepDirections
+from pdekit.learned.directions import DeepDirections, EnergyNorm
 from pdekit.train import config_from, load, run
 
 __all__ = ["CONTROLS", "LENGTHS", "OURS", "PUBLISHED", "QUICK", "Length", "Trained", "configuration", "train"]
 
 OURS = "deep directions"
-CONTROL = "deep directions, published loss"
+CONTROL = "deep directions, residual norm"
 PUBLISHED = "published network and loss"
-TRAININGS = {
-    OURS: ("DirectionNet", "EnergyNorm"),
-    CONTROL: ("DirectionNet", "ResidualNorm"),
-    PUBLISHED: ("ConvolutionNet", "ResidualNorm"),
+TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {
+    OURS: ("DirectionNet", {"class_path": "EnergyNorm"}),
+    CONTROL: ("DirectionNet", {"class_path": "ResidualNorm", "init_args": {"steps": EnergyNorm.steps}}),
+    PUBLISHED: ("ConvolutionNet", {"class_path": "ResidualNorm"}),
 }
-"""Network and loss by name of the row."""
+"""Network and loss by name of the row; the control replays as many steps as ours, the published loss one."""
 CONTROLS = {2: (CONTROL, PUBLISHED), 3: (CONTROL,)}
 """Trained beside ours for the first seed, by dimension."""
 
@@ -41,7 +41,7 @@ class Length:
     capacity: int
 
 
-LENGTHS = {2: Length(64, 600, 8, 256), 3: Length(32, 400, 2, 64)}
+LENGTHS = {2: Length(64, 600, 8, 256), 3: Length(32, 600, 4, 128)}
 QUICK = {2: Length(10, 4, 2, 8), 3: Length(6, 4, 2, 8)}
 
 
@@ -77,7 +77,7 @@ def configuration(name: str, dim: int, seed: int, length: Length) -> dict[str, A
         "stream": {
             "seed": seed, "rtol": 1e-3, "capacity": length.capacity, "reuse": [1, 4], "batch_size": length.batch
         },
-        "task": {"class_path": "DirectionLearning", "init_args": {"loss": {"class_path": loss}}},
+        "task": {"class_path": "DirectionLearning", "init_args": {"loss": loss}},
         "model": {
             "class_path": "DeepDirections",
             "init_args": {"network": {"class_path": network, "init_args": {"dim": dim}}},
