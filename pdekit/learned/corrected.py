@@ -37,7 +37,7 @@ class CorrectedFactor(LearnedFactor):
     that of L0, so that L L^T is positive definite for any weights.
 
     Args:
-        network: gives f; None for a :class:`LeanNet`.
+        network: gives f; a :class:`LeanNet` by default.
         start: of the classical factor: :class:`IC0` (also with relaxation) or :class:`ICT`, in the natural order.
         coarse, probes, trained_on: see :class:`~pdekit.learned.base.LearnedPreconditioner`.
 
@@ -55,12 +55,10 @@ class CorrectedFactor(LearnedFactor):
         and the coarse space are ours.
     """
 
-    network: nn.Module = field(default=None, repr=False)  # pyright: ignore[reportAssignmentType] - never None inside
+    network: nn.Module = field(default_factory=LeanNet, repr=False)
     start: Preconditioner = field(default_factory=IC0)
 
     def __post_init__(self):
-        if self.network is None:
-            object.__setattr__(self, "network", LeanNet())
         super().__post_init__()
         if not isinstance(self.start, IC0 | ICT):
             raise InputError(

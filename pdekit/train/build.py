@@ -5,13 +5,14 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import PurePath
 from typing import Any
 
 import torch
 import yaml
+from torch import nn
 
 from pdekit.core.errors import ConfigError, PdekitError, did_you_mean
 from pdekit.core.expressions import Expression
@@ -109,7 +110,7 @@ class Names:
             required = parameter.default is parameter.empty and parameter.kind not in _CATCH_ALL
             if required and key not in (*arguments, *LENGTHS):
                 raise ConfigError(f"{path}.{key} is missing; {getattr(target, '__name__', target)} needs it.")
-        return checked
+        return checked | {key: value for key, value in _networks(target) if key not in checked}
 
     def _instance(
         self, value: Mapping[str, Any], bases: tuple[type, ...], annotation: Any, path: str
@@ -293,6 +294,14 @@ def _element(annotation: Any) -> Any:
     found = [_element(argument) for argument in typing.get_args(annotation)]
     found = [element for element in found if element is not Any]
     return typing.Union[tuple(found)] if found else Any  # noqa: UP007
+
+
+def _networks(target: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The networks that a dataclass makes by default, named: they can be written down, and are made anew each time."""
+    for field in fields(target) if is_dataclass(target) else ():
+        make = field.default_factory
+        if isinstance(make, type) and issubclass(make, nn.Module):
+            yield field.name, {"class_path": f"{make.__module__}.{make.__qualname__}", "init_args": {}}
 
 
 def _from_run(cls: type, annotation: Any) -> tuple[str, ...]:

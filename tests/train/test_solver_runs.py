@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import pdekit as pk
 from pdekit.cli.main import main
@@ -13,11 +14,12 @@ from pdekit.core.errors import ConfigError, InputError
 from pdekit.learned.corrected import CorrectedFactor
 from pdekit.learned.directions import DeepDirections
 from pdekit.solvers import CG, IC0, solve
-from pdekit.train.config import load_config
+from pdekit.train.config import config_from, load_config
 from pdekit.train.preconditioner_learning import PreconditionerLearning
 from pdekit.train.report import Report, SolverReport
 from pdekit.train.runner import run
 from pdekit.train.systems import stored, systems_of
+from pdekit.train.yamlfile import to_yaml
 
 HERE = Path(__file__).parent
 TINY = HERE / "tiny_preconditioner.yaml"
@@ -80,10 +82,18 @@ def test_the_saved_configuration_repeats_the_run(finished, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
 
 
-def test_one_configuration_trains_afresh_each_time(tmp_path):
-    config = tiny(tmp_path / "one")
+@pytest.mark.parametrize("name", ["CorrectedFactor", "GraphFactor", "NeuralIF", "SparseInverse"])
+def test_one_configuration_trains_afresh_each_time(name):
+    config = tiny("unused", model=name, **{"task.loss": "ScaledInverse"})
+    torch.manual_seed(0)
     first, second = config.model(), config.model()
+    torch.manual_seed(0)
+    again = config.model()
     assert first.network is not second.network
+    weights = [next(iter(recipe.network.parameters())) for recipe in (first, again)]
+    assert torch.equal(*weights)
+    assert config.resolved["model"]["init_args"]["network"]["class_path"].startswith(("LeanNet", name))
+    assert config_from(yaml.safe_load(to_yaml(config.resolved))).resolved == config.resolved
 
 
 def test_a_resumed_run_ends_like_an_uninterrupted_one(finished, tmp_path, monkeypatch):
