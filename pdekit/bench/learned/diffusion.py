@@ -11,7 +11,7 @@ from pdekit.bench.learned.measuring import TOLERANCES, Side, System, compare, co
 from pdekit.bench.learned.problems import diffusion, test_systems
 from pdekit.bench.learned.training import Training
 from pdekit.learned.corrected import CorrectedFactor
-from pdekit.learned.losses import Frobenius, LowFrequency
+from pdekit.learned.losses import Frobenius, LowFrequency, TwoLevelEnergy
 from pdekit.learned.published import PublishedCorrection
 from pdekit.solvers import AMG, IC0, ICT, Direct
 
@@ -52,9 +52,12 @@ NOTES = (
     f"diffusion: RIC is IC0(relaxation=omega) with omega of {', '.join(map(str, OMEGAS))}; its best is taken for each "
     "figure apart. Training is `pdekit train` from objects: fresh samples, validation by iterations, the best kept; "
     "training_seconds include filling the stream and validation. A figure trained for more than 300 s does not count.",
+    "diffusion: what starts from IC(0) is trained with the low-frequency loss, which mostly restores row sums. RIC "
+    "keeps them already: what starts from it is trained with the energy that steps along the preconditioned residual "
+    "leave.",
     "diffusion, controls: the same network and training with the plain Frobenius loss; the published network with the "
     "published settings (Adam 1e-3, constant rate, no clipping, batch 8, one right-hand side a matrix, 64 x 64 only) "
-    "for as long as ours, where the published training took 261 s on an accelerator.",
+    "for about as long as ours, where the published training took 261 s on an accelerator.",
 )
 
 
@@ -66,8 +69,8 @@ def trainings(quick: bool) -> dict[str, Training]:
     return {
         OURS: Training(lambda: CorrectedFactor(), loss=LowFrequency(), steps=6 if quick else 2000, **lean),
         RELAXED: Training(
-            lambda: CorrectedFactor(start=IC0(relaxation=START)), loss=LowFrequency(),
-            steps=6 if quick else 1200, **lean,
+            lambda: CorrectedFactor(start=IC0(relaxation=START)), loss=TwoLevelEnergy(),
+            steps=6 if quick else 1000, **lean,
         ),
         FROBENIUS: Training(
             lambda: CorrectedFactor(), loss=Frobenius(), steps=6 if quick else 600, **lean
@@ -92,20 +95,24 @@ def measure(session: Session, seed: int) -> None:
         learned[name] = Side(trained.recipe, trained.seconds)
     classical = {IC: Side(IC0())} | {f"RIC({omega:g})": Side(IC0(relaxation=omega)) for omega in OMEGAS}
     sides = classical | {"ICT(0.01)": Side(ICT(0.01))} | learned
-    in_time = all(learned[name].training_seconds <= LIMIT for name in (OURS, RELAXED))  # pyright: ignore
     for size in (SMALL, LARGE):
         found = _iterations(session, sides, size, seed)
         best = [min(found[name][t] for name in classical if name != IC) for t in range(4)]
         if size == SMALL:
             for claim, count in zip(CLAIMS[:4], found[OURS], strict=True):
-                session.record(claim.id, count if in_time else math.nan, seed=seed)
+                session.record(claim.id, in_time(learned[OURS], count), seed=seed)
             worst = max(ours / theirs for ours, theirs in zip(found[RELAXED], best, strict=True))
-            session.record("learned.beats_ric", worst if in_time else math.nan, seed=seed)
+            session.record("learned.beats_ric", in_time(learned[RELAXED], worst), seed=seed)
         else:
             worst = max(ours / theirs for ours, theirs in zip(found[OURS], found[IC], strict=True))
             session.record("learned.half_128", worst, seed=seed)
     for count in (1, 10):
         _seconds(session, sides, count, seed)
+
+
+def in_time(side: Side, figure: float) -> float:
+    """The figure, or NaN where training took too long for it to count."""
+    return figure if (side.training_seconds or 0.0) <= LIMIT else math.nan
 
 
 def _iterations(session: Session, sides: Mapping[str, Side], size: int, seed: int) -> dict[str, list[float]]:

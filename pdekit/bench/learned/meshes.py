@@ -19,10 +19,9 @@ OMEGAS = (0.5, 0.8, 0.9, 0.97)
 ORDERINGS = {"natural": "", "cuthill-mckee": ", Cuthill-McKee"}
 FACTOR_LIMIT = 20_000
 """Unknowns in 3-D beyond which complete factors are left out: they would take minutes and gigabytes."""
-THRESHOLDED = ICT(0.02, fill=1, shift="auto")
-"""A factor with about as many entries as IC(0)."""
-OWN = "ICT(0.02, 1)"
-OURS, PLAIN = "corrected ICT(0.02)", "corrected IC(0)"
+THRESHOLDED = ICT(0.01, shift="auto")
+OWN = "ICT(0.01)"
+OURS, PLAIN = "corrected ICT(0.01)", "corrected IC(0)"
 STARTS: dict[str, Preconditioner] = {OURS: THRESHOLDED, PLAIN: IC0(shift="auto")}
 """What the networks correct; the second is trained for the first seed only."""
 
@@ -54,7 +53,7 @@ CASES = (Case("heat", 2, heat, 24), Case("heat", 3, heat, 7), Case("elasticity",
 
 CLAIMS = (
     Claim("learned.fem_heat", "<=", 0.7,
-          "iterations of corrected ICT, with about as many entries, over IC(0): heat on held-out meshes, 2-D and 3-D"),
+          "iterations of corrected ICT(0.01) over IC(0), heat steps on held-out meshes, 2-D and 3-D: the worse"),
     Claim("learned.fem_elasticity", "<=", 0.7, "the same for elastic bodies"),
 )  # fmt: skip
 NOTES = (
@@ -64,7 +63,9 @@ NOTES = (
     "the values two standard deviations above and below. Finer means 2 or 4 times as many cells along a side.",
     f"meshes: to a relative residual of {RTOL:.0e} from a guess of 0, recomputed in float64, one problem at a time; "
     f"factors with shift auto, RIC with omega of {', '.join(map(str, OMEGAS))} in the order of the mesh and in that of "
-    "Cuthill and McKee. Failed counts systems that were not solved; a note says why a method refused. AMG: classical "
+    "Cuthill and McKee (nearly the same). ICT(0.01) has 1.2 to 1.6 times the entries of IC(0); verdicts compare what "
+    "was trained with it, too, since it is the classical part of the corrected one.",
+    "meshes: failed counts systems that were not solved; a note says why a method refused. AMG: classical "
     f"or smoothed aggregation, as AMG() chooses. SuperLU is left out in 3-D beyond {FACTOR_LIMIT:,} unknowns.",
 )
 
@@ -86,7 +87,11 @@ def training(case: Case, start: Preconditioner, quick: bool) -> Training:
     """Of a corrected factor."""
     cells = 2 if quick else case.cells
     return Training(
-        lambda: CorrectedFactor(start=start), case.family(case.dim, cells), LowFrequency(), steps=4 if quick else 400
+        lambda: CorrectedFactor(start=start),
+        case.family(case.dim, cells),
+        LowFrequency(),
+        steps=4 if quick else 400,
+        batch=2 if quick else 8,
     )
 
 
@@ -141,7 +146,7 @@ def classical(*, with_factors: bool) -> dict[str, Side]:
         for ordering, label in ORDERINGS.items():
             recipe = IC0(shift="auto", relaxation=omega, ordering=ordering)  # pyright: ignore[reportArgumentType]
             sides[f"RIC({omega:g}){label}"] = Side(recipe)
-    sides |= {OWN: Side(THRESHOLDED), "ICT(0.01)": Side(ICT(0.01, shift="auto")), "AMG": Side(AMG())}
+    sides |= {OWN: Side(THRESHOLDED), "AMG": Side(AMG())}
     return sides | ({"SuperLU": Side(Direct())} if with_factors else {})
 
 

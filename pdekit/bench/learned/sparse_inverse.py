@@ -37,5 +37,5 @@ def training(case: Case, quick: bool) -> Training:
     cells = 2 if quick else case.cells
     return Training(
         lambda: SparseInverse(SparseInverseNetwork(case.components)), case.family(case.dim, cells), ScaledInverse(),
-        steps=4 if quick else 600, right_hand_sides=0,
+        steps=4 if quick else 600, right_hand_sides=0, batch=2 if quick else 8,
     )  # fmt: skip
