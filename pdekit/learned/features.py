@@ -13,7 +13,7 @@ __all__ = ["edge_features", "largest", "start_values"]
 def edge_features(graph: MatrixGraph) -> Float[Tensor, "edges 5"]:
     """Five numbers of each entry (i, j), the same for a matrix and its multiples.
 
-    With s the largest |l| of the matrix, they are l_ij / s, l_ii / s, l_jj / s, a_ij / s^2, and whether it is on the
+    With s the largest ``|l|`` of the matrix, they are l_ij / s, l_ii / s, l_jj / s, a_ij / s^2, and whether it is on the
     diagonal. On the CPU one compiled kernel makes them, a matrix a thread.
 
     Args:
@@ -60,7 +60,7 @@ def start_values(graph: MatrixGraph) -> Float[Tensor, " edges"]:
 
 
 def largest(graph: MatrixGraph) -> Float[Tensor, " matrices"]:
-    """The largest |l| of each matrix."""
+    """The largest ``|l|`` of each matrix."""
     values, owner = start_values(graph).abs(), graph.owner.index_select(0, graph.rows)
     return values.new_zeros(graph.count).scatter_reduce(0, owner, values, "amax")
 
