@@ -12,7 +12,6 @@ from pdekit.core import InputError
 from pdekit.learned.directions import ConvolutionNet, DirectionNet
 from pdekit.learned.directions.geometry import Conductors, halved, spread
 from pdekit.solvers import Stencil
-from pdekit.testing import check_device
 
 each_dimension = pytest.mark.parametrize("shape", [(12, 9), (6, 5, 7)], ids=["2-D", "3-D"])
 
@@ -195,20 +194,6 @@ def test_sizes():
     # Kernels of 9 taps: 3 at the finest scale, 4 at the others, from 7 channels by way of 8.
     assert sum(weight.numel() for weight in DirectionNet(2).parameters()) == 3 * (7 * 8 * 9 + 8) + 9 * (27 + 2 * 36)
     assert repr(DirectionNet(3, levels=4)) == "DirectionNet(dim=3, levels=4, hidden=8)"
-
-
-def trained_on_a_device(device):
-    with device:
-        network = DirectionNet(2, levels=2)
-        A = Stencil([torch.ones(2, 9, 8, device=device), torch.ones(2, 8, 9, device=device)])
-    network(torch.ones(2, 8, 8, device=device), network.geometry(A)).sum().backward()
-    with device:
-        published = ConvolutionNet(2, width=4)
-    published(torch.ones(2, 8, 8, device=device), published.geometry(A)).sum().backward()
-
-
-def test_on_an_accelerator():
-    check_device(trained_on_a_device)
 
 
 @pytest.mark.parametrize(
