@@ -44,7 +44,7 @@ def test_low_frequency():
         ((x[:, span].numpy() @ M - b[:, span].numpy()) ** 2).sum(1) / (b[:, span].numpy() ** 2).sum(1)
         for span, M in zip(SPANS, factored, strict=True)
     ]
-    np.testing.assert_allclose(float(LowFrequency()(recipe, graph, x, b)), np.mean(ratios), rtol=1e-10)
+    np.testing.assert_allclose(float(LowFrequency()(recipe, graph, x, b).detach()), np.mean(ratios), rtol=1e-10)
 
 
 def test_data_weighted():
@@ -55,7 +55,7 @@ def test_data_weighted():
         [x[:, span].numpy() @ M - b[:, span].numpy() for span, M in zip(SPANS, factored, strict=True)], 1
     )
     expected = (missed**2).sum() / float(b.square().sum())
-    np.testing.assert_allclose(float(DataWeighted()(recipe, graph, x, b)), expected, rtol=1e-10)
+    np.testing.assert_allclose(float(DataWeighted()(recipe, graph, x, b).detach()), expected, rtol=1e-10)
 
 
 def test_frobenius_is_unbiased():
@@ -63,7 +63,7 @@ def test_frobenius_is_unbiased():
     recipe = recipe_of("NeuralIF", 0.2)
     graph, x, b, factored = system(recipe)
     expected = np.mean([((M - N) ** 2).sum() / (N**2).sum() for M, N in zip(factored, MATRICES, strict=True)])
-    found = float(Frobenius(20_000)(recipe, graph, x, b))
+    found = float(Frobenius(20_000)(recipe, graph, x, b).detach())
     np.testing.assert_allclose(found, expected, rtol=4 * np.sqrt(2 / 20_000))
 
 
@@ -77,7 +77,7 @@ def test_scaled_inverse_is_unbiased(name):
         root = np.sqrt(np.diag(M))
         scaled = M @ inverse[span, span] * root / root[:, None] - np.eye(len(M))
         expected.append((scaled**2).sum() / len(M))
-    found = float(ScaledInverse(20_000)(recipe, graph, x, b))
+    found = float(ScaledInverse(20_000)(recipe, graph, x, b).detach())
     np.testing.assert_allclose(found, np.mean(expected), rtol=4 * np.sqrt(2 / 20_000))
 
 
@@ -148,7 +148,7 @@ def test_numbers_are_checked(loss, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_low_frequency_loss_helps_and_the_frobenius_loss_does_not(seed):
-    """Corrected IC(0) on 32 squared, a minute each: iterations to 1e-8 on held-out matrices, relative to IC(0).
+    """Corrected IC(0) on 32 squared, 400 steps each: iterations to 1e-8 on held-out matrices, relative to IC(0).
 
     alpha stays 1, so that what the losses do is seen.
     """

@@ -65,11 +65,11 @@ def test_arguments_are_checked():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_trained_on_solutions_it_needs_fewer_iterations_than_jacobi(seed):
-    """A minute of the low-frequency loss at 32 squared; held-out matrices, 1e-8."""
+    """400 steps of the low-frequency loss at 32 squared; held-out matrices, 1e-8."""
     torch.manual_seed(seed)
     matrices = lognormal(32, 40, seed=seed)
     recipe = trained(NeuralIF(), matrices[:32], LowFrequency(), 400)
     held_out = batched(matrices[32:])
     b = torch.randn(8, 32**2, dtype=torch.float64)
     counts = [solve(held_out, b, CG(P)).iterations.double().mean() for P in (recipe, Jacobi())]
-    assert counts[0] < 0.6 * counts[1]
+    assert counts[0] < 0.35 * counts[1]
