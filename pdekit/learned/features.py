@@ -13,8 +13,8 @@ __all__ = ["edge_features", "largest", "start_values"]
 def edge_features(graph: MatrixGraph) -> Float[Tensor, "edges 5"]:
     """Five numbers of each entry (i, j), the same for a matrix and its multiples.
 
-    With s the largest ``|l|`` of the matrix, they are l_ij / s, l_ii / s, l_jj / s, a_ij / s^2, and whether it is on the
-    diagonal. On the CPU one compiled kernel makes them, a matrix a thread.
+    With s the largest ``|l|`` of the matrix, they are l_ij / s, l_ii / s, l_jj / s, a_ij / s^2, and whether it is on
+    the diagonal. On the CPU one compiled kernel makes them, a matrix a thread.
 
     Args:
         graph: with a start l; without one, l_ii stands for the root of a_ii, and l_ij is 0 beside the diagonal.
