@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
-    from pdekit import families, fem, fields, nn, plot, solvers
+    from pdekit import families, fem, fields, learned, nn, plot, solvers
     from pdekit.domain import Boundary, Grid, Mesh, shapes
     from pdekit.samples import Certificate, Inputs, Samples, Source
     from pdekit.solvers import (
@@ -74,10 +74,10 @@ _HOMES = {
     "Surrogate": "train",
     "load": "train",
 }
-_PACKAGES = ("families", "fem", "fields", "nn", "plot")
+_PACKAGES = ("families", "fem", "fields", "learned", "nn", "plot", "solvers")
 
 __all__ = [  # noqa: RUF022 - grouped as a reader meets them
-    "Grid", "Mesh", "shapes", "Boundary", "families", "fem", "fields", "nn", "plot", "solvers",
+    "Grid", "Mesh", "shapes", "Boundary", "families", "fem", "fields", "learned", "nn", "plot", "solvers",
     "solve", "newton", "Solution", "NotConverged", "Auto", "Direct", "Spectral",
     "CG", "FlexibleCG", "MINRES", "GMRES", "BiCGStab", "Jacobi", "IC0", "AMG", "Multigrid", "CSR", "Stencil",
     "LinearSystem", "Source", "Inputs", "Samples", "Certificate", "Stream", "generate", "Surrogate", "load",

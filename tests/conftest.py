@@ -9,7 +9,7 @@ from jaxtyping import config, install_import_hook
 
 # The annotated shapes and types of these floors are checked at every call, in the tests only (torch.compile and users'
 # speed would suffer). The floors with numba kernels stay out: numba cannot compile a function that is wrapped so.
-FLOORS = ("domain", "samples", "solvers", "fem", "fields", "nn", "plot", "families", "stream", "train")
+FLOORS = ("domain", "samples", "solvers", "fem", "fields", "nn", "plot", "families", "learned", "stream", "train")
 CHECKED = [f"pdekit.{floor}" for floor in FLOORS]
 loaded = [name for name in sys.modules if any(name == floor or name.startswith(f"{floor}.") for floor in CHECKED)]
 assert not loaded, f"imported before the checks could be switched on: {loaded}"

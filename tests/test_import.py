@@ -39,6 +39,11 @@ def test_an_unknown_name_lists_what_there_is():
         pdekit.Gird  # noqa: B018
 
 
+@pytest.mark.parametrize("package", ["solvers", "learned"])
+def test_packages_are_there_before_anything_else_is(package):
+    assert run_python(f"import pdekit; print(pdekit.{package}.__name__)").strip() == f"pdekit.{package}"
+
+
 def test_a_solver_needs_neither_lightning_nor_matplotlib():
     code = (
         "import pdekit; pdekit.solve; pdekit.Grid((3,)); import sys; "

@@ -9,6 +9,8 @@ BENCHMARKS = {
     "recycling": "pdekit.bench.recycling",
     "relax": "pdekit.bench.relax",
     "auto": "pdekit.bench.auto",
+    "directions": "pdekit.bench.directions",
+    "learned": "pdekit.bench.learned",
     "tolerance": "pdekit.bench.tolerance",
     "fno-step": "pdekit.bench.fno_step",
 }

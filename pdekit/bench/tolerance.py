@@ -7,6 +7,7 @@ from typing import Any
 
 from pdekit.bench.harness import Benchmark, Claim, Session
 from pdekit.train import config_from, run
+from pdekit.train.report import SurrogateReport
 
 __all__ = ["BENCHMARK", "SIDES", "train"]
 
@@ -69,6 +70,7 @@ def train(side: str, seed: int, *, quick: bool = False) -> dict[str, Any]:
         content["evaluation"]["samples"] = 16
     with tempfile.TemporaryDirectory() as folder:
         report = run(config_from(content | {"out": str(Path(folder) / "run")}), say=lambda line: None)
+    assert isinstance(report, SurrogateReport)
     return {
         "samples": report.samples_solved,
         "iterations": report.iterations,

@@ -1,5 +1,6 @@
-"""``pdekit evaluate``: a trained surrogate against the solver."""
+"""``pdekit evaluate``: what a run has trained, against the solver."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,13 @@ from pdekit.cli.parsing import new_parser, refuse_existing, trust
 __all__ = ["parser", "run"]
 
 
-LABELS = {
-    "rel_l2": "relative L2",
-    "rel_l1": "relative L1",
-    "rel_h1": "relative H1",
-    "boundary": "boundary",
-}
-
-
 def parser() -> ArgumentParser:
     p = new_parser(
         "evaluate",
-        "Solve held-out problems and compare a surrogate with the solutions: errors and seconds of both.",
+        "Solve held-out problems and compare.\n\n"
+        "A surrogate is compared with the solutions: errors and seconds of both. A trained preconditioner or trained\n"
+        "directions are compared with classical methods: set-up, solving, iterations, residual, and the number of\n"
+        "solves after which training has paid for itself.",
         "  pdekit evaluate runs/quickstart/model\n"
         "  pdekit evaluate runs/quickstart/model --resolution 128 --samples 50 --out runs/quickstart/at128",
     )
@@ -32,7 +28,7 @@ def parser() -> ArgumentParser:
     p.add_argument("--split", default="test", help="stream of samples; anything but the one trained on (test)")
     p.add_argument("--rtol", type=float, default=1e-10, help="relative residual of the solutions (1e-10)")
     p.add_argument("--config", metavar="FILE", help="the run's config.yaml; the one beside the model if left out")
-    p.add_argument("--out", metavar="FOLDER", help="write evaluation.json and prediction.png here")
+    p.add_argument("--out", metavar="FOLDER", help="write evaluation.json and a picture here")
     p.add_argument("--overwrite", action="store_true", help="replace existing files")
     p.add_argument("--allow", action="append", default=[], metavar="MODULE", help="trust classes of this module")
     return p
@@ -40,18 +36,24 @@ def parser() -> ArgumentParser:
 
 def run(arguments: Namespace) -> int:
     from pdekit.core.errors import ConfigError
-    from pdekit.train import load
-    from pdekit.train.evaluation import evaluate
+    from pdekit.train import Surrogate, load
+    from pdekit.train.evaluation import Evaluated, evaluate
 
-    files = [Path(arguments.out) / name for name in ("evaluation.json", "prediction.png")] if arguments.out else []
-    refuse_existing([str(path) for path in files], arguments.overwrite)
     trust(arguments.allow, *([arguments.config] if arguments.config else []))
-    surrogate = load(arguments.model, allow=arguments.allow)
+    found = load(arguments.model, allow=arguments.allow)
+    if isinstance(found, Surrogate):
+        tried, picture = partial(evaluate, found), Evaluated.picture
+    else:
+        from pdekit.train.solver_comparison import Compared, compare
+
+        tried = partial(compare, found, training_seconds=_training_seconds(arguments))
+        picture = Compared.picture
+    files = [Path(arguments.out) / name for name in ("evaluation.json", picture)] if arguments.out else []
+    refuse_existing([str(path) for path in files], arguments.overwrite)
     family, method, seed, split = _problems(arguments)
     if arguments.split == split:
-        raise ConfigError(f"--split {split} is what the surrogate was trained on; expected another, such as test.")
-    evaluated = evaluate(
-        surrogate,
+        raise ConfigError(f"--split {split} is what was trained on; expected another, such as test.")
+    evaluated = tried(
         family,
         samples=arguments.samples,
         seed=seed if arguments.seed is None else arguments.seed,
@@ -59,10 +61,18 @@ def run(arguments: Namespace) -> int:
         rtol=arguments.rtol,
         method=method,
     )
-    print(_table(evaluated, family))
+    print(evaluated)
     if files:
         _write(evaluated, arguments, files)
     return 0
+
+
+def _training_seconds(arguments: Namespace) -> float | None:
+    """From the report of the run that the folder belongs to, where it still does."""
+    from pdekit.train.report import Report
+
+    path = Path(arguments.model).parent / "report.json"
+    return Report.read(path).train_seconds if path.is_file() else None
 
 
 def _problems(arguments: Namespace) -> tuple[Any, Any, int, str]:
@@ -95,46 +105,16 @@ def _problems(arguments: Namespace) -> tuple[Any, Any, int, str]:
     return family, method, int(stream.get("seed", 0)), str(stream.get("split", "train"))
 
 
-def _table(evaluated: Any, family: Any) -> str:
-    count = len(evaluated.truth)
-    shape = " x ".join(map(str, family.schema.domain.shape))
-    lines = [f"{count} held-out samples on {shape} points; solutions: {evaluated.truth.certificate}"]
-    lines.append(f"  {'':24} {'mean':>9} {'median':>9} {'95 %':>9} {'largest':>9}")
-    for name, figures in evaluated.metrics.items():
-        for key, label in LABELS.items():
-            values = " ".join(f"{figures[f'{key}_{kind}']:9.4f}" for kind in ("mean", "median", "p95", "max"))
-            lines.append(f"  {f'{name}, {label}':24} {values}")
-    solver, surrogate = evaluated.solver_seconds / count, evaluated.surrogate_seconds / count
-    ratio = solver / surrogate
-    faster = f"{ratio:.1f} times faster" if ratio >= 1 else f"{1 / ratio:.1f} times slower"
-    lines.append(
-        f"  a sample: solver {1e3 * solver:.2f} ms, surrogate {1e3 * surrogate:.2f} ms ({faster}, less accurate)"
-    )
-    return "\n".join(lines)
-
-
 def _write(evaluated: Any, arguments: Namespace, files: list[Path]) -> None:
     import json
 
-    from pdekit import plot
     from pdekit.core.machine import machine, versions
 
     report, picture = files
     report.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "samples": len(evaluated.truth),
-        "resolution": list(evaluated.truth.schema.domain.shape),
-        "split": arguments.split,
-        "rtol": arguments.rtol,
-        "metrics": evaluated.metrics,
-        "solver_seconds": evaluated.solver_seconds,
-        "surrogate_seconds": evaluated.surrogate_seconds,
-        "machine": machine(),
-        "versions": versions(),
-    }
+    about = {"split": arguments.split, "rtol": arguments.rtol, "machine": machine(), "versions": versions()}
     partial = report.with_name(report.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.write_text(json.dumps(evaluated.to_json() | about, indent=1) + "\n")
     partial.replace(report)
-    truth = evaluated.truth[:3]
-    plot.save(plot.prediction_figure(truth.inputs, truth, evaluated.prediction[:3]), picture)
+    evaluated.draw(picture.parent)
     print(f"written to {report} and {picture}")

@@ -10,8 +10,8 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "solve": "solve one PDE problem from arrays of your own, or a random one",
     "generate": "solve many random problems into a dataset file",
-    "train": "train a surrogate on problems that are solved while it learns",
-    "evaluate": "measure a trained surrogate against the solver",
+    "train": "train a surrogate, or a part of a solver, on problems that are solved while it learns",
+    "evaluate": "measure what was trained against the solver",
     "bench": "measure pdekit against its peers and its own claims",
     "list": "show the families, fields, methods, models and policies there are",
 }

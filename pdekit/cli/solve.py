@@ -48,7 +48,8 @@ EXAMPLES = """  pdekit solve poisson --mesh part.msh --boundary.wall 0 --boundar
   pdekit solve darcy --coefficient my_field.npy --out solution.h5 --plot solution.png
   pdekit solve darcy --resolution 128 --seed 7 --plot solution.png
   pdekit solve poisson --source f.npy --boundary.left neumann 0 --boundary.right 1.5
-  pdekit solve darcy --boundary.left periodic --boundary.top robin 0 2.5"""
+  pdekit solve darcy --boundary.left periodic --boundary.top robin 0 2.5
+  pdekit solve darcy --resolution 64 --preconditioner runs/precondition_darcy/model"""
 
 
 def parser() -> ArgumentParser:
@@ -85,6 +86,12 @@ def parser() -> ArgumentParser:
         "the matrix is not symmetric) (Auto)",
     )
     p.add_argument(
+        "--preconditioner",
+        metavar="FOLDER",
+        help="instead of --method: CG with a preconditioner trained on the family, or trained directions (the model/ "
+        "folder of a run)",
+    )
+    p.add_argument(
         "--out", metavar="FILE", help="write here: .h5 with the certificate, or from a mesh .vtu for ParaView"
     )
     p.add_argument("--plot", metavar="FILE.png", help="draw inputs and solution here")
@@ -115,8 +122,11 @@ def run(arguments: Namespace) -> int:
     if not 0 < arguments.rtol < 1:
         raise ConfigError(f"--rtol {arguments.rtol}: expected a number greater than 0 and below 1.")
     equation = EQUATIONS[arguments.family]
-    method = _method(arguments.method, symmetric=equation.symmetric)
+    chosen = arguments.preconditioner is None
+    method = _method(arguments.method, symmetric=equation.symmetric) if chosen else None
     problem = _problem(arguments)
+    if method is None:
+        method = _trained(arguments, problem.family)
     if arguments.out:
         problem.check_writable(arguments.out)
     began = time.perf_counter()
@@ -203,6 +213,32 @@ def _check_files(arguments: Namespace) -> None:
         raise ConfigError(f"--out {arguments.out}: expected a name that ends with {' or '.join(endings)}{also}.")
     if arguments.plot is not None and Path(arguments.plot).suffix.lstrip(".") not in picture_endings():
         raise ConfigError(f"--plot {arguments.plot}: expected a name that ends with .png, .pdf or .svg.")
+
+
+def _trained(arguments: Namespace, family: Any) -> Any:
+    """The method that a folder holds a part of.
+
+    Raises:
+        ConfigError: --method beside it, or a folder of something else.
+        InputError: no such folder, or one trained on another family.
+    """
+    from pdekit.core.errors import ConfigError
+    from pdekit.learned.base import LearnedPreconditioner
+    from pdekit.solvers import CG, Method
+    from pdekit.train.loading import load
+
+    folder = arguments.preconditioner
+    if arguments.method != "Auto":
+        raise ConfigError(f"--method {arguments.method} and --preconditioner exclude each other; expected one of them.")
+    found = load(folder)
+    if not isinstance(found, LearnedPreconditioner | Method):
+        raise ConfigError(
+            f"--preconditioner {folder} holds a {type(found).__name__}; expected a preconditioner or directions, as a "
+            "run with task PreconditionerLearning or DirectionLearning leaves. `pdekit evaluate` takes surrogates."
+        )
+    if (trained_on := getattr(found, "trained_on", None)) is not None:
+        trained_on.check_family(type(found).__name__, type(family).__name__)
+    return found if isinstance(found, Method) else CG(preconditioner=found)
 
 
 def _method(name: str, *, symmetric: bool) -> Any:

@@ -17,7 +17,9 @@ KEYS = ("family", "solver", "stream", "task", "model", "optimizer", "schedule", 
 def parser() -> ArgumentParser:
     p = new_parser(
         "train",
-        "Train a surrogate on problems that are solved while it learns, and measure it on held-out ones.\n\n"
+        "Train on problems that are solved meanwhile, and measure what was trained on held-out ones. The task says\n"
+        "what is trained: a surrogate (OperatorLearning), a preconditioner (PreconditionerLearning) or search\n"
+        "directions (DirectionLearning).\n\n"
         "The file's keys:\n\n"
         "  family      the problems, such as Darcy (needed)     model       the network, such as FNO (needed)\n"
         "  solver      how they are solved                      task        what is learned; OperatorLearning\n"
@@ -27,7 +29,7 @@ def parser() -> ArgumentParser:
         "Any of them can be changed by an option: --model.width 16. Classes go by their names (`pdekit list`).\n"
         "Classes of your own go by their module (my_model.Net); --allow my_model trusts that module, to be looked for\n"
         "among the installed ones, then beside the file, then in the working folder.\n"
-        "The run folder gets config.yaml, logs/, batches.csv, checkpoints/, model/, report.json and prediction.png.",
+        "The run folder gets config.yaml, logs/, batches.csv, checkpoints/, model/, report.json and a picture.",
         "  pdekit train configs/quickstart.yaml\n"
         "  pdekit train configs/quickstart.yaml --resume\n"
         "  pdekit train configs/quickstart.yaml --trainer.max_steps 300 --model.width 16 --out runs/small\n"

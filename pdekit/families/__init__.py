@@ -8,6 +8,7 @@ from pdekit.families.helmholtz import Helmholtz
 from pdekit.families.inverse_made import InverseMade
 from pdekit.families.mesh_family import MeshFamily
 from pdekit.families.nonlinear_diffusion import NonlinearDiffusion
+from pdekit.families.obstacles import Obstacles
 from pdekit.families.poisson import Poisson
 from pdekit.families.residual import Residual
 from pdekit.families.source_law import Shift
@@ -21,6 +22,7 @@ __all__ = [
     "InverseMade",
     "MeshFamily",
     "NonlinearDiffusion",
+    "Obstacles",
     "Poisson",
     "Residual",
     "Shift",

@@ -63,6 +63,11 @@ class Family(Source):
         return self.place
 
     @property
+    def dim(self) -> int:
+        """Of the space that the domain lies in."""
+        return self._example.dim
+
+    @property
     def _mesh(self) -> Mesh:
         """The mesh, or the example of a random one, of a family that is not on a grid."""
         assert isinstance(self._example, Mesh)

@@ -1,6 +1,6 @@
 """What a field leaves of an equation, interior and boundary apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from pdekit.core.checks import check_shape
 from pdekit.core.errors import InputError
 from pdekit.domain import Boundary, Grid
-from pdekit.solvers import diffusion
+from pdekit.solvers import LinearSystem, diffusion
 from pdekit.solvers.operators.diffusion import FieldLike, Mean, on_side
 from pdekit.solvers.operators.layout import Layout
 
@@ -42,6 +42,7 @@ def diffusion_residual(
     boundaries: Sequence[Boundary],
     mean: Mean = "harmonic",
     balance: bool = False,
+    equations: Callable[..., LinearSystem] = diffusion,
 ) -> Residual:
     """What a field leaves of -div(a grad u) = f and of the boundary conditions; differentiable.
 
@@ -53,6 +54,7 @@ def diffusion_residual(
         boundaries: likewise.
         mean: likewise.
         balance: take a constant off the source where no side fixes u, as :meth:`LinearSystem.balanced` does.
+        equations: makes them, called as :func:`pdekit.solvers.diffusion` is.
 
     Raises:
         InputError: u of another shape.
@@ -73,7 +75,7 @@ def diffusion_residual(
         own[side.where] = replace(side, value=values)
         mismatch[side.where] = values - target.select(k - dim, -end)
     # With u's own values on the Dirichlet sides, what is left inside says nothing about the boundary conditions.
-    system = diffusion(grid, coefficient, source, tuple(own.values()), mean=mean)
+    system = equations(grid, coefficient, source, tuple(own.values()), mean=mean)
     system = system.balanced() if balance else system
     left = system.rhs - system.operator.matvec(system.reduce(u))
     left = left.reshape(*left.shape[:-1], *layout.lattice)

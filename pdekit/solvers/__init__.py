@@ -32,6 +32,7 @@ from pdekit.solvers.preconditioners.ilu0 import ILU0
 from pdekit.solvers.preconditioners.jacobi import Jacobi
 from pdekit.solvers.preconditioners.multigrid import Multigrid
 from pdekit.solvers.preconditioners.ssor import SSOR
+from pdekit.solvers.preconditioners.two_level import TwoLevel
 from pdekit.solvers.recycling.chain import Chain
 from pdekit.solvers.recycling.deflated_cg import DeflatedCG
 from pdekit.solvers.recycling.gcrodr import GCRODR
@@ -105,6 +106,7 @@ __all__ = [
     "Tag",
     "TsallisINF",
     "TunedSSOR",
+    "TwoLevel",
     "diffusion",
     "memories",
     "newton",

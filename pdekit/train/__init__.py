@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     from pdekit.train.checkpoint import Checkpoints, latest_checkpoint, read_checkpoint
     from pdekit.train.config import RunConfig, config_from, load_config
     from pdekit.train.data import StreamData
+    from pdekit.train.direction_learning import DirectionLearning
     from pdekit.train.error_report import ErrorReport
+    from pdekit.train.loading import load
     from pdekit.train.losses import Loss, RelativeL2
     from pdekit.train.monitor import StreamMonitor
     from pdekit.train.normaliser import Normaliser
     from pdekit.train.operator_learning import OperatorLearning
+    from pdekit.train.preconditioner_learning import PreconditionerLearning
     from pdekit.train.runner import run
     from pdekit.train.strategies import OneStep, Strategy
-    from pdekit.train.surrogate import Surrogate, load
+    from pdekit.train.surrogate import Surrogate
+    from pdekit.train.task import Task
 
 _HOMES = {
     "Strategy": "strategies",
@@ -28,14 +32,17 @@ _HOMES = {
     "ErrorReport": "error_report",
     "Normaliser": "normaliser",
     "OperatorLearning": "operator_learning",
+    "PreconditionerLearning": "preconditioner_learning",
+    "DirectionLearning": "direction_learning",
     "RelativeL2": "losses",
     "RunConfig": "config",
     "StreamData": "data",
     "StreamMonitor": "monitor",
     "Surrogate": "surrogate",
+    "Task": "task",
     "config_from": "config",
     "latest_checkpoint": "checkpoint",
-    "load": "surrogate",
+    "load": "loading",
     "load_config": "config",
     "read_checkpoint": "checkpoint",
     "run": "runner",
@@ -45,17 +52,20 @@ __all__ = [
     "BatchesLog",
     "Channels",
     "Checkpoints",
+    "DirectionLearning",
     "ErrorReport",
     "Loss",
     "Normaliser",
     "OneStep",
     "OperatorLearning",
+    "PreconditionerLearning",
     "RelativeL2",
     "RunConfig",
     "Strategy",
     "StreamData",
     "StreamMonitor",
     "Surrogate",
+    "Task",
     "config_from",
     "latest_checkpoint",
     "load",

@@ -5,7 +5,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import PurePath
 from typing import Any
@@ -19,7 +19,7 @@ from pdekit.core.expressions import Expression
 from pdekit.domain import Mesh
 from pdekit.train.catalogue import by_name
 
-__all__ = ["SUPPLIED", "Names", "build", "did_you_mean_key", "shorten"]
+__all__ = ["Names", "build", "did_you_mean_key", "shorten"]
 
 TRUSTED = ("pdekit", "torch.optim")
 """Modules whose classes a file may name; others need ``--allow MODULE``."""
@@ -37,8 +37,6 @@ def _torch_names() -> dict[str, str]:
 
 TORCH = _torch_names()
 _EXPRESSION = f"{Expression.__module__}.Expression"
-SUPPLIED = ("model", "schema", "channels", "normaliser", "optimizer", "schedule")
-"""Arguments of a task that the run supplies."""
 RENAMED = {"grid": "domain"}
 """Keys of older files, and what they are called now."""
 LENGTHS = ("total_steps", "T_max", "max_lr")
@@ -72,16 +70,16 @@ class Names:
             if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_][\w.]*", value):
                 value = {"class_path": _EXPRESSION, "init_args": {"text": value}}
             if isinstance(value, Mapping) and value.get("class_path") in ("Expression", _EXPRESSION):
-                return self._instance({**value, "class_path": _EXPRESSION}, (Expression,), path)
+                return self._instance({**value, "class_path": _EXPRESSION}, (Expression,), annotation, path)
         if isinstance(value, str):
             if bases and str not in expected and not _literal(annotation, value):
-                return self._instance({"class_path": value}, bases, path)
+                return self._instance({"class_path": value}, bases, annotation, path)
             if not _only_words(annotation):
                 self._refuse_import(value, path)
             return value
         if isinstance(value, Mapping):
             if "class_path" in value:
-                return self._instance(value, bases, path)
+                return self._instance(value, bases, annotation, path)
             plain = [cls for cls in expected if is_dataclass(cls) and not inspect.isabstract(cls)]
             if len(plain) == 1:
                 return self.check_arguments(value, plain[0], path)
@@ -112,9 +110,11 @@ class Names:
             required = parameter.default is parameter.empty and parameter.kind not in _CATCH_ALL
             if required and key not in (*arguments, *LENGTHS):
                 raise ConfigError(f"{path}.{key} is missing; {getattr(target, '__name__', target)} needs it.")
-        return checked
+        return checked | {key: value for key, value in _networks(target) if key not in checked}
 
-    def _instance(self, value: Mapping[str, Any], bases: tuple[type, ...], path: str) -> dict[str, Any]:
+    def _instance(
+        self, value: Mapping[str, Any], bases: tuple[type, ...], annotation: Any, path: str
+    ) -> dict[str, Any]:
         for key in value:
             if key not in ("class_path", "init_args"):
                 raise ConfigError(f"{path}.{key}: beside class_path only init_args is expected. "
@@ -131,8 +131,8 @@ class Names:
         arguments = value.get("init_args") or {}
         if not isinstance(arguments, Mapping):
             raise ConfigError(f"{path}.init_args is {arguments!r}; expected a mapping of arguments.")
-        first = _from_run(cls, bases)
-        return {"class_path": full, "init_args": self.check_arguments(arguments, cls, path, skip=first)}
+        skip = _from_run(cls, annotation)
+        return {"class_path": full, "init_args": self.check_arguments(arguments, cls, path, skip=skip)}
 
     def _resolve(self, name: Any, bases: tuple[type, ...], path: str) -> str:
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w.]*", name):
@@ -296,15 +296,22 @@ def _element(annotation: Any) -> Any:
     return typing.Union[tuple(found)] if found else Any  # noqa: UP007
 
 
-def _from_run(cls: type, bases: tuple[type, ...]) -> tuple[str, ...]:
+def _networks(target: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The networks that a dataclass makes by default, named: they can be written down, and are made anew each time."""
+    for field in fields(target) if is_dataclass(target) else ():
+        make = field.default_factory
+        if isinstance(make, type) and issubclass(make, nn.Module):
+            yield field.name, {"class_path": f"{make.__module__}.{make.__qualname__}", "init_args": {}}
+
+
+def _from_run(cls: type, annotation: Any) -> tuple[str, ...]:
     """Arguments that the run supplies: channels of a model, parameters of an optimiser, the optimiser of a schedule."""
-    if any(base.__name__ == "LightningModule" for base in bases):
-        return SUPPLIED
-    if nn.Module in bases:
-        return tuple(list(inspect.signature(cls).parameters)[:2])
-    if torch.optim.Optimizer in bases or torch.optim.lr_scheduler.LRScheduler in bases:
-        return tuple(list(inspect.signature(cls).parameters)[:1])
-    return ()
+    if typing.get_origin(annotation) is not Callable:
+        return ()
+    given = typing.get_args(annotation)[0]
+    if given is Ellipsis:  # a task, which says so itself
+        return cls.supplied  # type: ignore[attr-defined]
+    return tuple(inspect.signature(cls).parameters)[: len(given)]
 
 
 def _known(bases: tuple[type, ...]) -> list[str]:

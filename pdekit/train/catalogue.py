@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["KINDS", "Entry", "by_name", "entries"]
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("domain", "fem", "fields", "families", "solvers", "nn", "stream", "train")
+PACKAGES = ("domain", "fem", "fields", "families", "solvers", "nn", "learned", "stream", "train")
 KINDS = {
     "families": ("families", "Family", "Source"),
     "fields": ("fields", "RandomField"),
@@ -21,6 +21,7 @@ KINDS = {
     "methods": ("solvers", "Method"),
     "preconditioners": ("solvers", "Preconditioner"),
     "models": ("nn", "Module"),
+    "learned": ("learned", "LearnedPreconditioner", "Method"),
     "policies": ("stream", "Policy"),
 }
 """What ``pdekit list`` shows: the package of each kind and the base classes of its members."""

@@ -16,10 +16,10 @@ from pdekit.core.errors import ConfigError
 from pdekit.samples import Source
 from pdekit.solvers import Method
 from pdekit.stream import Stream
-from pdekit.train.build import SUPPLIED, Names, build, did_you_mean_key, shorten
+from pdekit.train.build import Names, build, did_you_mean_key, shorten
 from pdekit.train.yamlfile import override, read_yaml
 
-__all__ = ["Evaluation", "RunConfig", "TrainerSettings", "config_from", "load_config"]
+__all__ = ["Evaluation", "ModelFactory", "RunConfig", "TrainerSettings", "config_from", "load_config"]
 
 ModelFactory = Callable[[int, int], nn.Module]
 OptimizerFactory = Callable[[Iterable], torch.optim.Optimizer]
@@ -89,8 +89,8 @@ class RunConfig:
         family: makes the samples.
         solver: solves them; None lets the family choose.
         stream: arguments of :class:`pdekit.stream.Stream` beside source and method.
-        task: what is trained, still to be called with the arguments that the run supplies.
-        model: makes the network from its numbers of input and output channels.
+        task: makes the :class:`pdekit.train.Task` of this configuration.
+        model: makes what the task trains; of a network, from its numbers of input and output channels.
         optimizer: makes the optimiser from the parameters.
         schedule: makes the learning-rate schedule (a step an optimiser step) from the optimiser; None for none.
         trainer: how long and where.
@@ -102,8 +102,8 @@ class RunConfig:
     family: Source
     solver: Method | None
     stream: dict[str, Any]
-    task: Callable[..., Any]
-    model: ModelFactory
+    task: Callable[["RunConfig"], Any]
+    model: Callable[..., Any]
     optimizer: OptimizerFactory
     schedule: ScheduleFactory | None
     trainer: TrainerSettings
@@ -173,10 +173,10 @@ def config_from(content: Mapping[str, Any], *, allow: Sequence[str] = ()) -> Run
     family = make("family", Source)
     solver = make("solver", Method)
     stream, resolved["stream"] = _arguments(names, "stream", Stream, given["stream"], skip=("source", "method"))
-    task, resolved["task"] = _task(names, given["task"])
+    task, arguments, resolved["task"] = _task(names, given["task"])
     trainer = make("trainer", TrainerSettings)
-    model = _checked_model(names, given["model"], family)
-    model, resolved["model"] = build("model", ModelFactory, model)
+    checked_model = _checked_model(names, given["model"], task.model_type, family)
+    _, resolved["model"] = build("model", task.model_type, checked_model)
     optimizer = make("optimizer", OptimizerFactory)
     schedule = None
     if given["schedule"] is not None:
@@ -191,6 +191,8 @@ def config_from(content: Mapping[str, Any], *, allow: Sequence[str] = ()) -> Run
     if evaluation.split == stream.get("split", "train"):
         raise ConfigError(f"evaluation.split is {evaluation.split!r}, the split that is trained on; expected another.")
     ordered = {key: shorten(resolved[key]) for key in KEYS if resolved.get(key) is not None}
+    model = partial(_model, task.model_type, checked_model)
+    task = partial(task.of_run, arguments=arguments)
     return RunConfig(
         family, solver, stream, task, model, optimizer, schedule, trainer, evaluation, Path(given["out"]), ordered
     )
@@ -221,25 +223,31 @@ def _build_argument(key: str, name: str, annotation: Any, value: Any) -> tuple[A
         raise ConfigError(f"{key}.{error}") from error
 
 
-def _task(names: Names, given: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
-    import lightning
+def _task(names: Names, given: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The class, its arguments made one by one, and both as plain containers."""
+    from pdekit.train.task import Task  # it loads lightning
 
-    checked = names.check(given, Callable[..., lightning.LightningModule], "task")
+    checked = names.check(given, Callable[..., Task], "task")
     module, _, name = checked["class_path"].rpartition(".")
     cls = getattr(import_module(module), name)
-    made, resolved = _arguments(names, "task", cls, checked["init_args"], skip=SUPPLIED)
-    return partial(cls, **made), {"class_path": checked["class_path"], "init_args": resolved}
+    made, resolved = _arguments(names, "task", cls, checked["init_args"], skip=cls.supplied)
+    return cls, made, {"class_path": checked["class_path"], "init_args": resolved}
 
 
-def _checked_model(names: Names, given: Any, family: Source) -> Any:
+def _checked_model(names: Names, given: Any, annotation: Any, family: Source) -> Any:
     """The model's arguments, with the family's dimension where it takes one."""
-    checked = names.check(given, ModelFactory, "model")
+    checked = names.check(given, annotation, "model")
     module, _, name = checked["class_path"].rpartition(".")
     if "dim" in inspect.signature(getattr(import_module(module), name)).parameters:
         dim = family.schema.one_domain.dim
         if checked["init_args"].setdefault("dim", dim) != dim:
             raise ConfigError(f"model.dim is {checked['init_args']['dim']}, but the family has {dim} dimensions.")
     return checked
+
+
+def _model(annotation: Any, checked: Any, *given: Any) -> Any:
+    """The model, made anew with all that is inside it: a network nested in a recipe has other weights each time."""
+    return build("model", annotation, checked)[0](*given)
 
 
 def _fill_steps(schedule: dict[str, Any], steps: int, optimizer: Mapping[str, Any]) -> None:

@@ -1,13 +1,16 @@
 """A surrogate against the solver on held-out problems."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pdekit.core.errors import InputError
 from pdekit.samples import Inputs, Samples, Source
 from pdekit.stream import held_out
 from pdekit.train.metrics import measure
+from pdekit.train.report import Measured, SurrogateReport
 
 __all__ = ["Evaluated", "Predictor", "evaluate"]
 
@@ -21,8 +24,8 @@ class Predictor(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Evaluated:
+@dataclass(frozen=True, repr=False)
+class Evaluated(Measured):
     """Truth, prediction and what lies between them.
 
     Args:
@@ -33,6 +36,7 @@ class Evaluated:
         surrogate_seconds: predicting all samples.
     """
 
+    picture: ClassVar[str] = "prediction.png"
     truth: Samples
     prediction: Samples
     metrics: dict[str, dict[str, float]]
@@ -44,6 +48,55 @@ class Evaluated:
         """Mean over samples and outputs."""
         means = [figures["rel_l2_mean"] for figures in self.metrics.values()]
         return sum(means) / len(means)
+
+    def report(self, figures: Mapping[str, Any]) -> SurrogateReport:
+        """See :class:`Measured`."""
+        test = dict(self.metrics)
+        return SurrogateReport(test_rel_l2=self.test_rel_l2, test_samples=len(self.truth), test=test, **figures)
+
+    def to_json(self) -> dict[str, Any]:
+        """Metrics and seconds."""
+        return {
+            "samples": len(self.truth),
+            "resolution": list(self.truth.schema.one_domain.shape),
+            "metrics": self.metrics,
+            "solver_seconds": self.solver_seconds,
+            "surrogate_seconds": self.surrogate_seconds,
+        }
+
+    def draw(self, folder: Path) -> None:
+        """Input, truth, prediction and error of the first samples."""
+        from pdekit import plot
+
+        truth = self.truth[:3]
+        plot.save(plot.prediction_figure(truth.inputs, truth, self.prediction[:3]), folder / self.picture)
+
+    def __str__(self) -> str:
+        count = len(self.truth)
+        shape = " x ".join(map(str, self.truth.schema.one_domain.shape))
+        lines = [f"{count} held-out samples on {shape} points; solutions: {self.truth.certificate}"]
+        lines.append(f"  {'':24} {'mean':>9} {'median':>9} {'95 %':>9} {'largest':>9}")
+        for name, figures in self.metrics.items():
+            for key, label in LABELS.items():
+                values = " ".join(f"{figures[f'{key}_{kind}']:9.4f}" for kind in ("mean", "median", "p95", "max"))
+                lines.append(f"  {f'{name}, {label}':24} {values}")
+        solver, surrogate = self.solver_seconds / count, self.surrogate_seconds / count
+        ratio = solver / surrogate
+        faster = f"{ratio:.1f} times faster" if ratio >= 1 else f"{1 / ratio:.1f} times slower"
+        lines.append(
+            f"  a sample: solver {1e3 * solver:.2f} ms, surrogate {1e3 * surrogate:.2f} ms ({faster}, less accurate)"
+        )
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+LABELS = {
+    "rel_l2": "relative L2",
+    "rel_l1": "relative L1",
+    "rel_h1": "relative H1",
+    "boundary": "boundary",
+}
 
 
 def evaluate(

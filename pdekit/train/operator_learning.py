@@ -1,24 +1,27 @@
 """Supervised learning of a solution operator from solved samples."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 
 from pdekit.samples import Samples, Schema
 from pdekit.stream import Batch
 from pdekit.train.channels import Channels
+from pdekit.train.config import ModelFactory, RunConfig
+from pdekit.train.evaluation import Evaluated, evaluate
 from pdekit.train.losses import Loss, RelativeL2
 from pdekit.train.normaliser import Normaliser
 from pdekit.train.strategies import OneStep, Strategy
 from pdekit.train.surrogate import Surrogate
+from pdekit.train.task import Task
 
 __all__ = ["OperatorLearning"]
 
 
-class OperatorLearning(L.LightningModule):
+class OperatorLearning(Task):
     """Trains a network to give the outputs of a family from its inputs.
 
     Args:
@@ -49,6 +52,8 @@ class OperatorLearning(L.LightningModule):
         torch.Size([])
     """
 
+    model_type: ClassVar[Any] = ModelFactory
+    supplied: ClassVar[tuple[str, ...]] = ("model", "schema", "channels", "normaliser", "optimizer", "schedule")
     weights: Tensor
     training_error: Tensor | None = None
 
@@ -64,12 +69,43 @@ class OperatorLearning(L.LightningModule):
         loss: Loss | None = None,
         strategy: Strategy | None = None,
     ):
-        super().__init__()
+        super().__init__(optimizer, schedule)
         self.surrogate = Surrogate(model, schema, channels, normaliser)
         self.loss = loss or RelativeL2()
         self.strategy = strategy or OneStep()
-        self.optimizer, self.schedule = optimizer, schedule
         self.register_buffer("weights", schema.one_domain.quadrature().to(torch.float32), persistent=False)
+
+    @classmethod
+    def of_run(cls, config: RunConfig, arguments: Mapping[str, Any]) -> Self:
+        """With a model of as many channels as the family has fields."""
+        schema = config.family.schema
+        model = config.model(len(schema.inputs), len(schema.outputs))
+        return cls(model, schema, optimizer=config.optimizer, schedule=config.schedule, **arguments)
+
+    @property
+    def network(self) -> nn.Module:
+        """The model."""
+        return self.surrogate.model
+
+    def begin(self, first: Samples) -> None:
+        """Fit the normaliser on the first fill of the buffer."""
+        self.fit_normaliser(first)
+
+    def save(self, directory: Path) -> None:
+        """Write the surrogate."""
+        self.surrogate.save(directory)
+
+    def measure(self, config: RunConfig) -> Evaluated:
+        """Compare the surrogate with solutions."""
+        return evaluate(
+            self.surrogate,
+            config.family,
+            samples=config.evaluation.samples,
+            seed=config.seed,
+            split=config.evaluation.split,
+            rtol=config.evaluation.rtol,
+            method=config.solver,
+        )
 
     def fit_normaliser(self, samples: Samples) -> None:
         """Fit the normaliser, once, on the first fill of the reservoir.
@@ -98,16 +134,6 @@ class OperatorLearning(L.LightningModule):
         if self._trainer is not None:
             self.log("validation_loss", loss, batch_size=len(batch))
         return loss
-
-    def configure_optimizers(self) -> dict[str, Any]:
-        """The optimiser, and the schedule in optimiser steps."""
-        optimizer = self.optimizer(self.surrogate.model.parameters())
-        if self.schedule is None:
-            return {"optimizer": optimizer}
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
-        }
 
     def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         channels = self.surrogate.channels

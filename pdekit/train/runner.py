@@ -21,9 +21,9 @@ from pdekit.train.checkpoint import Checkpoints, latest_checkpoint
 from pdekit.train.config import RunConfig
 from pdekit.train.data import StreamData
 from pdekit.train.error_report import ErrorReport
-from pdekit.train.evaluation import Evaluated, evaluate
 from pdekit.train.monitor import StreamMonitor, verdict
 from pdekit.train.report import Report
+from pdekit.train.task import Task
 from pdekit.train.yamlfile import read_yaml, to_yaml
 
 __all__ = ["run"]
@@ -46,7 +46,7 @@ def run(
     """Train what a configuration describes, measure it on held-out samples, and leave everything in a folder.
 
     The folder gets ``config.yaml`` (repeats the run), ``logs/`` (TensorBoard and CSV), ``batches.csv``,
-    ``checkpoints/``, ``model/`` (for :func:`pdekit.load`), ``report.json`` and ``prediction.png``.
+    ``checkpoints/``, ``model/`` (for :func:`pdekit.load`), ``report.json`` and a picture.
 
     Args:
         config: from :func:`pdekit.train.load_config`.
@@ -59,9 +59,12 @@ def run(
 
     Raises:
         ConfigError: the folder is in use and neither flag is set, or it holds a run with another configuration.
+        InputError: what should be trained does not fit the family.
     """
     out = config.out
     stream = _stream(config)
+    with torch.random.fork_rng():
+        config.task(config)  # once for nothing: what it refuses is better known before the folder is made
     checkpoint = _prepare_folder(config, resume, overwrite, say)
     if checkpoint is not None and (finished := _finished(out, config)) is not None:
         say(f"{out} is finished at step {finished.steps}; nothing to resume.")
@@ -72,43 +75,33 @@ def run(
         _warm_up(config, say)
     with _quiet(), torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        schema = config.family.schema
-        model = config.model(len(schema.inputs), len(schema.outputs))
         try:
-            task, trained = _train(config, model, stream, checkpoint, seconds, say)
+            task = config.task(config)
+            trained = _train(config, task, stream, checkpoint, seconds, say)
         finally:
             stream.close()
-    surrogate = task.surrogate
-    surrogate.save(out / "model")
+    task.save(out / "model")
     (out / "model" / "config.yaml").write_text(to_yaml(config.resolved))
     with _phase("evaluate", seconds):
         say(f"evaluating on {config.evaluation.samples} held-out samples ...")
-        evaluated = evaluate(
-            surrogate,
-            config.family,
-            samples=config.evaluation.samples,
-            seed=config.seed,
-            split=config.evaluation.split,
-            rtol=config.evaluation.rtol,
-            method=config.solver,
-        )
-    report = _report(config, model, trained, evaluated, seconds)
-    _draw(evaluated, out / "prediction.png")
+        measured = task.measure(config)
+    report = measured.report(trained | _figures(task, seconds))
+    measured.draw(out)
     report.save(out / "report.json")
     say(str(report))
-    say(f"run folder: {out} (model/, report.json, prediction.png, logs/)")
+    say(f"run folder: {out} (model/, report.json, {measured.picture}, logs/)")
     return report
 
 
 def _train(
     config: RunConfig,
-    model: torch.nn.Module,
+    task: Task,
     stream: Stream,
     checkpoint: Path | None,
     seconds: dict[str, float],
     say: Callable[[str], None],
-) -> tuple[Any, dict[str, Any]]:
-    """Fit the normaliser and the network; the task and what the stream counted."""
+) -> dict[str, Any]:
+    """Make all steps; the figures of the stream."""
     import lightning.pytorch as L
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
@@ -120,9 +113,8 @@ def _train(
         if checkpoint is None:
             say("filling the buffer ...")
         first = data.first_fill() if checkpoint is None else None
-    task = config.task(model, config.family.schema, optimizer=config.optimizer, schedule=config.schedule)
     if first is not None:
-        task.fit_normaliser(first)
+        task.begin(first)
     trainer = L.Trainer(
         max_steps=settings.max_steps,
         accelerator=settings.accelerator,
@@ -153,8 +145,20 @@ def _train(
     )
     with _phase("train", seconds), _interruptible():
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        task.conclude(data)
     now = stream.statistics()
-    return task, {"steps": trainer.global_step, "statistics": now, "verdict": verdict(before, now)}
+    return {
+        "steps": trainer.global_step,
+        "samples_solved": now.inserts,
+        "samples_seen": now.seen,
+        "samples_drawn": now.gets,
+        "reuse": now.uses,
+        "rejected": now.rejected,
+        "iterations": now.iterations,
+        "solve_seconds": now.solve_seconds,
+        "train_seconds": now.seconds,
+        "verdict": verdict(before, now),
+    }
 
 
 def _keep_old_metrics(path: Path) -> None:
@@ -173,36 +177,14 @@ def _stream(config: RunConfig) -> Stream:
         raise ConfigError(f"stream: {error}") from error
 
 
-def _report(
-    config: RunConfig, model: torch.nn.Module, trained: dict[str, Any], evaluated: Evaluated, seconds: dict[str, float]
-) -> Report:
-    counted = trained["statistics"]
-    return Report(
-        test_rel_l2=evaluated.test_rel_l2,
-        test_samples=len(evaluated.truth),
-        steps=trained["steps"],
-        samples_solved=counted.inserts,
-        samples_seen=counted.seen,
-        samples_drawn=counted.gets,
-        reuse=counted.uses,
-        rejected=counted.rejected,
-        iterations=counted.iterations,
-        solve_seconds=counted.solve_seconds,
-        train_seconds=counted.seconds,
-        seconds={phase: round(value, 2) for phase, value in seconds.items()},
-        test=dict(evaluated.metrics),
-        verdict=trained["verdict"],
-        parameters=sum(p.numel() for p in model.parameters()),
-        machine=machine(),
-        versions=versions(),
-    )
-
-
-def _draw(evaluated: Evaluated, path: Path) -> None:
-    from pdekit import plot
-
-    truth = evaluated.truth[:3]
-    plot.save(plot.prediction_figure(truth.inputs, truth, evaluated.prediction[:3]), path)
+def _figures(task: Task, seconds: dict[str, float]) -> dict[str, Any]:
+    """The figures of a report that no stream knows."""
+    return {
+        "seconds": {phase: round(value, 2) for phase, value in seconds.items()},
+        "parameters": sum(p.numel() for p in task.network.parameters()),
+        "machine": machine(),
+        "versions": versions(),
+    }
 
 
 def _prepare_folder(config: RunConfig, resume: bool, overwrite: bool, say: Callable[[str], None]) -> Path | None:
@@ -314,5 +296,6 @@ NOISE = (
     r".*is smaller than the logging interval.*",
     r".*Experiment logs directory .* exists and is not empty.*",
     r".*Checkpoint directory .* exists and is not empty.*",
+    r".*You have overridden `transfer_batch_to_device`.*",
     r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
 )

@@ -1,32 +1,24 @@
 """A trained network that stands in for a family's solver, and the folder it is kept in."""
 
-import inspect
-import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pdekit.core.checks import check_finite
 from pdekit.core.errors import InputError
+from pdekit.core.folders import FORMAT, WEIGHTS, find_class, read_description, read_weights, write_folder
 from pdekit.domain import Grid, Mesh
 from pdekit.samples import Inputs, Samples, Schema, hdf5
 from pdekit.train.channels import Channels
 from pdekit.train.normaliser import Normaliser
 
-__all__ = ["Surrogate", "load"]
+__all__ = ["DESCRIPTION", "Surrogate", "load"]
 
-FORMAT = 1
-DESCRIPTION, WEIGHTS, MESH = "surrogate.json", "weights.safetensors", "mesh.h5"
+DESCRIPTION, MESH = "surrogate.json", "mesh.h5"
 TRUSTED = ("pdekit.nn",)
 """Modules whose classes a model folder may name; others need ``allow``."""
 
@@ -124,29 +116,12 @@ class Surrogate(nn.Module):
             InputError: the model has no ``arguments``, or the place is taken by something else.
             OSError: the disk is full or not writable; nothing is left behind.
         """
-        directory = Path(directory)
-        if directory.exists() and not (directory / DESCRIPTION).is_file():
-            raise InputError(f"{directory} exists and is no saved surrogate, so it was not touched; give another name.")
-        text = json.dumps(self._description(), indent=1) + "\n"
-        tensors = {name: values.detach().cpu().contiguous() for name, values in self.state_dict().items()}
-        partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
-        old = directory.with_name(f".{directory.name}.old-{os.getpid()}")
-        try:
-            partial.mkdir(parents=True)
-            save_file(tensors, partial / WEIGHTS)
-            (partial / DESCRIPTION).write_text(text)
+
+        def mesh_beside(folder: Path) -> None:
             if isinstance(self.schema.one_domain, Mesh):
-                hdf5.save_mesh(partial / MESH, self.schema.one_domain)
-            if directory.exists():
-                directory.rename(old)
-            partial.rename(directory)
-        except (OSError, SafetensorError) as error:
-            if old.exists() and not directory.exists():
-                old.rename(directory)
-            raise OSError(f"Saving the surrogate to {directory} failed: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+                hdf5.save_mesh(folder / MESH, self.schema.one_domain)
+
+        write_folder(directory, DESCRIPTION, self._description(), self.state_dict(), what="surrogate", more=mesh_beside)
 
     def _description(self) -> dict[str, Any]:
         import pdekit
@@ -158,7 +133,7 @@ class Surrogate(nn.Module):
                 f"{cls.__name__} cannot be saved: it has no `arguments`. Keep the constructor's arguments there, as a "
                 "dictionary of numbers, strings and lists, so that the model can be built again."
             )
-        description = {
+        return {
             "format": FORMAT,
             "kind": "surrogate",
             "pdekit": pdekit.__version__,
@@ -166,11 +141,6 @@ class Surrogate(nn.Module):
             "schema": self.schema.to_json(),
             "channels": asdict(self.channels),
         }
-        try:
-            json.dumps(description)
-        except TypeError as error:
-            raise InputError(f"{cls.__name__}.arguments cannot be written as JSON: {error}.") from error
-        return description
 
     def _check_domain(self, schema: Schema) -> None:
         for name in (*self.channels.inputs, *self.channels.outputs):
@@ -252,15 +222,17 @@ def load(directory: str | Path, *, device: torch.device | str = "cpu", allow: Se
             not belong to the model.
     """
     directory = Path(directory)
-    description = _read_description(directory)
+    description = read_description(directory, DESCRIPTION, kind="surrogate", what="surrogate")
     try:
-        model_class = _model_class(description["model"]["class_path"], tuple(allow))
+        model_class = find_class(description["model"]["class_path"], TRUSTED, tuple(allow))
         arguments = dict(description["model"]["init_args"])
         mesh = hdf5.load_mesh(directory / MESH) if "mesh" in description["schema"]["domain"] else None
         schema = Schema.from_json(description["schema"], mesh)
         channels = Channels(*(tuple(description["channels"][key]) for key in ("inputs", "outputs")))
     except (KeyError, TypeError) as error:
         raise InputError(f"{directory / DESCRIPTION} is incomplete: {error!r}.") from error
+    if not issubclass(model_class, nn.Module):
+        raise InputError(f"{model_class.__name__} is no model: expected a subclass of torch.nn.Module.")
 
     def build() -> Surrogate:
         try:
@@ -272,79 +244,7 @@ def load(directory: str | Path, *, device: torch.device | str = "cpu", allow: Se
 
     with torch.device("meta"):  # shapes without memory: a forged file must not make us allocate what it likes
         shapes = {name: tuple(values.shape) for name, values in build().state_dict().items()}
-    tensors = _read_weights(directory / WEIGHTS, shapes)
+    tensors = read_weights(directory / WEIGHTS, shapes, marker=DESCRIPTION)
     surrogate = build()
     surrogate.load_state_dict(tensors)
     return surrogate.to(device).eval()
-
-
-def _read_description(directory: Path) -> dict[str, Any]:
-    path = directory / DESCRIPTION
-    if directory.is_file():
-        raise InputError(f"{directory} is a file; expected the folder of a saved surrogate. {_what_it_is(directory)}")
-    if not path.is_file():
-        inside = directory / "model"
-        hint = f" Did you mean {inside}?" if (inside / DESCRIPTION).is_file() else ""
-        raise InputError(f"{directory} holds no saved surrogate ({DESCRIPTION} is missing).{hint}")
-    try:
-        description = json.loads(path.read_text())
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON: {error}. {_what_it_is(path)}") from error
-    if not isinstance(description, dict) or description.get("kind") != "surrogate":
-        raise InputError(f"{path} describes no surrogate.")
-    if description.get("format") != FORMAT:
-        raise InputError(
-            f"{path} has format {description.get('format')!r}; this pdekit reads {FORMAT}. It was written by pdekit "
-            f"{description.get('pdekit', '?')}."
-        )
-    return description
-
-
-def _model_class(class_path: str, allow: tuple[str, ...]) -> type[nn.Module]:
-    if not isinstance(class_path, str) or not all(part.isidentifier() for part in class_path.split(".")):
-        raise InputError(f"The model class {class_path!r} is no class path.")
-    if not any(class_path.startswith(module + ".") for module in TRUSTED + allow):
-        raise InputError(
-            f"The model class {class_path} is outside {' and '.join(TRUSTED + allow)}, and importing it would run its "
-            f"code. If you trust it, pass allow=[{class_path.rpartition('.')[0]!r}]."
-        )
-    module, _, name = class_path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"There is no class {class_path} in this installation: {error}.") from error
-    if not inspect.isclass(found) or not issubclass(found, nn.Module):
-        raise InputError(f"{class_path} is no model: expected a subclass of torch.nn.Module.")
-    return found
-
-
-def _read_weights(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """The tensors of a safetensors file whose header agrees with the model's names and shapes."""
-    if not path.is_file():
-        raise InputError(f"{path} is missing.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-            for name in sorted({*stored, *shapes}):
-                if stored.get(name) != shapes.get(name):
-                    raise InputError(
-                        f"{path} does not belong to the model in {DESCRIPTION}: {name} has shape {stored.get(name)} in "
-                        f"the file and {shapes.get(name)} in the model."
-                    )
-            tensors = {name: file.get_tensor(name) for name in stored}
-    except SafetensorError as error:
-        raise InputError(f"{path} is no safetensors file ({error}). {_what_it_is(path)}") from error
-    for name, values in tensors.items():
-        check_finite(f"{path}: {name}", values)
-    return tensors
-
-
-def _what_it_is(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start.startswith((b"PK", b"\x80")) and start[8:] != b"{":  # where a safetensors file opens its header
-        return (
-            "It is a pickle, as torch.save writes, which could run any code when loaded, so it is refused; save the "
-            "model with Surrogate.save."
-        )
-    return "It may be cut off or damaged."

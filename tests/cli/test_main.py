@@ -123,6 +123,7 @@ def test_list_shows_names_arguments_and_one_line(capsys):
         ("families", "components={}"),
         ("methods", "GMRES(preconditioner=None, restart=40,"),
         ("preconditioners", "AMG("),
+        ("learned", "CorrectedFactor("),
     ],
 )
 def test_list_knows_what_came_with_meshes(kind, expected, capsys):

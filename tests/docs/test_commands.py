@@ -10,6 +10,8 @@ import pytest
 
 from pdekit.cli.main import main
 from pdekit.cli.solve import EXAMPLES
+from pdekit.learned.base import TrainedOn
+from pdekit.learned.corrected import CorrectedFactor
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -34,6 +36,7 @@ def files(tmp_path, monkeypatch):
         shutil.copy(bracket, name)
     for name in ("my_field.npy", "f.npy"):
         np.save(name, np.ones((9, 9)))
+    CorrectedFactor(trained_on=TrainedOn("Darcy", 2)).save("runs/precondition_darcy/model")
 
 
 @pytest.mark.parametrize("command", shown())

@@ -11,7 +11,7 @@ from pdekit import fields
 from pdekit.core import InputError
 from pdekit.core.random import Keys
 from pdekit.domain import Grid
-from pdekit.fields import Constant, GaussianField, LogNormal, Matern, RandomField, Threshold
+from pdekit.fields import Constant, GaussianField, Inclusions, LogNormal, Matern, RandomField, Threshold
 from pdekit.fields.series import check_basis
 
 FIELDS = {
@@ -22,6 +22,7 @@ FIELDS = {
     "lognormal": LogNormal(Matern(0.2, 0.5, modes=24)),
     "threshold": Threshold(GaussianField(2, 3, modes=24), 3, 12, level=0.1),
     "constant": Constant(4.0),
+    "inclusions": Inclusions(),
 }
 BOX = ((-1.0, 1.0), (0.0, 0.5), (2.0, 3.0))
 each_field = pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS.keys())

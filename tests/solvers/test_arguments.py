@@ -26,6 +26,7 @@ from pdekit.solvers import (
     KeptFactor,
     KeptTransfers,
     TunedSSOR,
+    TwoLevel,
     solve,
 )
 
@@ -60,7 +61,7 @@ def test_arguments_of_the_wrong_kind_are_named(make, said):
     [
         *(CG(p) for p in (AMG(), IC0(), IC0(ordering="cuthill-mckee"), ICT(), SSOR(), Chebyshev(), BlockJacobi(2))),
         *(CG(Jacobi()), DeflatedCG(), GMRES(ILU0()), GCRODR(), TunedSSOR(), SOR(), Direct(), Auto()),
-        *(CG(AMG(kept=KeptTransfers())), Direct(KeptFactor()), Chain(CG(IC0()))),
+        *(CG(TwoLevel()), CG(AMG(kept=KeptTransfers())), Direct(KeptFactor()), Chain(CG(IC0()))),
     ],
     ids=str,
 )

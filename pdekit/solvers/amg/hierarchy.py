@@ -23,7 +23,7 @@ from pdekit.solvers.operators.base import LinearOperator, Tag, owners
 from pdekit.solvers.operators.csr import CSR
 from pdekit.solvers.recycling.kept import KeptTransfers, Structure
 
-__all__ = ["Hierarchy"]
+__all__ = ["Hierarchy", "near_nullspace", "nodes_of"]
 
 _POOR = 0.03, 0.01
 """A matrix with a larger part of poorly covered or aggregated unknowns gets a hierarchy of its own
@@ -54,7 +54,7 @@ class Hierarchy(LinearOperator):
         self._indptr, self._indices = A.pattern.arrays
         self._diagonal = A.pattern.diagonal[0].cpu().numpy()
         self._entries = A.entries.detach().cpu().reshape(math.prod(A.batch_shape), A.pattern.nnz).contiguous().numpy()
-        self._structure = Structure(self._indptr, self._indices, settings, _near_nullspace(A), _nodes(A))
+        self._structure = Structure(self._indptr, self._indices, settings, near_nullspace(A), nodes_of(A))
         self._own: dict[int, Transfers] = {}
         self._lock = threading.Lock()
         count = len(self._entries)
@@ -295,7 +295,7 @@ class Hierarchy(LinearOperator):
         return out
 
 
-def _near_nullspace(A: CSR) -> np.ndarray | None:
+def near_nullspace(A: CSR) -> np.ndarray | None:
     """As given; otherwise a constant for each component of a vector field, or None, which stands for one constant."""
     if A.near_nullspace is not None:
         return A.near_nullspace.detach().cpu().numpy()
@@ -305,7 +305,7 @@ def _near_nullspace(A: CSR) -> np.ndarray | None:
     return np.equal.outer(component, np.unique(component)).astype(np.float64)
 
 
-def _nodes(A: CSR) -> np.ndarray | None:
+def nodes_of(A: CSR) -> np.ndarray | None:
     """Which node each unknown belongs to: those at one place, one after the other, make one; None for scalar fields."""
     if A.geometry is None or not bool(A.geometry.component.any()):
         return None

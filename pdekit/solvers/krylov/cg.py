@@ -138,7 +138,7 @@ def conjugate_gradients(
             break
         z = r if preconditioner is None else preconditioner.matvec(r)
         p, slope = rule.step(z, r, active)
-        q = A.matvec(p)
+        q = rule.product(A, p)
         curvature = torch.linalg.vecdot(p, q).real
         finite = torch.isfinite(curvature) & torch.isfinite(slope)
         sound = (curvature > 0) & (slope.real > 0 if rule.definite else slope != 0)
@@ -157,4 +157,4 @@ def conjugate_gradients(
         history.append(torch.where(active, norm, torch.nan))
         active = active & ~(norm <= wanted)
     reason = torch.where(active, Reason.MAX_ITERATIONS.code, reason)
-    return Outcome(x, iterations, reason, torch.stack(history), None, name)
+    return Outcome(x, iterations, reason, torch.stack(history), None, name + rule.report)

@@ -47,6 +47,15 @@ class Directions(ABC):
     ) -> None:
         """Told after each step: the direction, q = A p, and <p, q>."""
 
+    def product(self, A: LinearOperator, p: Inexact[Tensor, "*batch n"]) -> Inexact[Tensor, "*batch n"]:
+        """A p of the direction that :meth:`step` gave, for rules that know it already to give it."""
+        return A.matvec(p)
+
+    @property
+    def report(self) -> str:
+        """What is to be said of the run, after the name of the method."""
+        return ""
+
 
 class ShortRecurrence(Directions):
     """The classical rule: beta = <r, z> / <r', z'> keeps all directions conjugate if the preconditioner is fixed."""

@@ -1,0 +1,1 @@
+"""Kernels of learned preconditioners; they call no kernel of another folder (see `kernels.compile`)."""
