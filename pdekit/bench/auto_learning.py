@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from pdekit.bench.harness import Claim, Session
@@ -17,6 +16,7 @@ from pdekit.families.base import Family
 from pdekit.fields import GaussianField, LogNormal, Threshold
 from pdekit.solvers import CG, CSR, GMRES, IC0, ILU0, Auto, LinearOperator, Method, solve
 from pdekit.solvers.learning.arms import arms_for, name_of
+from pdekit.solvers.operators.entries import written_out
 
 __all__ = ["CLAIMS", "NOTES", "measure"]
 
@@ -89,14 +89,6 @@ def tickets(case: Case, seed: int, calls: int, systems: int, quick: bool) -> Ite
         yield [(one.with_values([values.clone() for values in one.values]), b) for b in system.rhs]
 
 
-def as_sparse(A: LinearOperator) -> LinearOperator:
-    """The matrices in compressed rows, for methods that need their entries."""
-    if isinstance(A, CSR):
-        return A
-    parts = [CSR.from_scipy(A.to_scipy((i,))) for i in range(A.batch_shape[0])]
-    return CSR(parts[0].pattern, None, torch.stack([part.entries for part in parts]))
-
-
 @dataclass
 class Side:
     """One method, used throughout.
@@ -119,7 +111,7 @@ class Side:
         took = 0.0
         for A, b in calls:
             # An object of its own: what one side finds out about a matrix is not known to the next.
-            matrices = as_sparse(A) if self.sparse else A.with_values(A.values)
+            matrices = written_out(A) if self.sparse else A.with_values(A.values)
             began = time.perf_counter()
             solution = solve(matrices, b, self.method, rtol=RTOL, throw=False)
             took += time.perf_counter() - began
